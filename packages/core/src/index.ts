@@ -1,0 +1,16 @@
+/**
+ * The contracts that netkit's packages compose through, and the mechanisms that two or more of them share.
+ *
+ * @packageDocumentation
+ */
+export * from './block.ts'
+export * from './byte-stream.ts'
+export * from './clock.ts'
+export * from './egress-policy.ts'
+export * from './endpoint.ts'
+export * from './errors.ts'
+export * from './host-events.ts'
+export * from './network.ts'
+export * from './port-publisher.ts'
+export * from './random.ts'
+export * from './resolver.ts'

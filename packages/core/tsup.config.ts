@@ -1,0 +1,7 @@
+import { defineConfig } from 'tsup'
+import base from '../../tsup.config.base.ts'
+
+export default defineConfig({
+  ...base,
+  entry: ['src/index.ts', 'src/node/index.ts', 'src/compliance/index.ts'],
+})
