@@ -30,7 +30,7 @@ export function isNetkitError(error: unknown, code?: `NETKIT_${string}`): error 
     typeof error === 'object' &&
     error !== null &&
     NETKIT_ERROR in error &&
-    (code === undefined || (error as NetkitError).code === code)
+    (code === undefined || (error as { code?: unknown }).code === code)
   )
 }
 
