@@ -36,6 +36,12 @@ export interface ReadTarget {
   room(): Room | undefined
   /** The first `length` bytes of the room last handed out now hold data. Never 0. */
   filled(length: number): void
+  /**
+   * For streams whose bytes already lie in a block (a segment in a link's read buffer): takes up to `length` bytes at `offset`
+   * without a copy and says how many. Who keeps them pins the block. 0 is back-pressure, as no room is.
+   * A target without this method gets the bytes through `room` and `filled`.
+   */
+  take?(block: Block, offset: number, length: number): number
   /** The peer sent FIN: no more bytes will come. Called once, after the last `filled`. The other direction lives on. */
   end(): void
 }

@@ -1,0 +1,4 @@
+/** One TCP connection. */
+export interface TcpConnection {
+  run(): void
+}

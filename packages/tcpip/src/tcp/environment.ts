@@ -1,0 +1,46 @@
+/**
+ * The seam between TCP and the engine it lives in.
+ *
+ * ```
+ *   link ─frame─▶ engine ── lookup 4-tuple ──▶ connection.segmentArrives(segment, block, offset, length)
+ *                   │ batch end / end of turn        │ schedule(connection), at most once per batch
+ *                   ├──────── connection.run() ◀─────┘ one ACK, what the window allows, what the consumer takes
+ *                   ▼
+ *                 path.begin · commit … link.flush()
+ * ```
+ *
+ * TCP writes its own header and payload; the path puts IP and Ethernet in front and fills in the checksums, so that TCP
+ * knows neither the address family nor the link.
+ */
+
+import type { Block, Clock, Random } from '@netkit/core'
+import type { FrameRoom } from '@netkit/frames'
+import type { TimerWheel } from '../timer-wheel.ts'
+import type { TcpConnection } from './connection.ts'
+
+/** The way to one peer: link, MAC addresses, IP addresses and ports of one connection. */
+export interface SegmentPath {
+  /** Largest TCP segment without options that fits the link, `bytes` (MTU less IP and TCP header). May change when the link does. */
+  readonly mss: number
+  /** Whether frames can be lost or only delayed here: a lossless link starts with a large congestion window. */
+  readonly lossless: boolean
+  /** Whether the link gives credit now. While it does not, silence is no loss: retransmission timers stand still. */
+  readonly blocked: boolean
+  /** Room for `length` bytes of TCP header and payload; `offset` is where the TCP header starts. `undefined` without credit. */
+  begin(length: number): FrameRoom | undefined
+  /** The segment begun last is complete: `length` bytes, ports and checksum left to the path. */
+  commit(length: number): void
+  /** The same with a payload that is not copied; takes over one pin of `block`. */
+  commitWith(headerLength: number, block: Block, offset: number, length: number): void
+}
+
+/** What a connection needs from the engine. */
+export interface TcpEnvironment {
+  readonly clock: Clock
+  readonly random: Random
+  readonly timers: TimerWheel
+  /** `connection.run()` is wanted before this batch (or turn of the event loop) ends. */
+  schedule(connection: TcpConnection): void
+  /** The connection is over and holds nothing: it leaves the table. Its 4-tuple may be in TIME-WAIT until then. */
+  closed(connection: TcpConnection): void
+}
