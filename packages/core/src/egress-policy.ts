@@ -2,6 +2,7 @@
  * Who may reach what. The policy decides; `guarded()` is the one place that asks it, for tcpip, proxy and DNS upstreams alike.
  */
 
+import type { AddressScope } from './address-scope.ts'
 import type { Endpoint, IpEndpoint } from './endpoint.ts'
 
 /** On whose behalf a flow is opened. */
@@ -25,9 +26,8 @@ export interface FlowRequest {
   readonly to: Endpoint
   /** The address in canonical form: v4-mapped and NAT64 unwrapped, `0.0.0.0` and `::` as loopback. */
   readonly ip: string | undefined
-  /** What kind of address that is; see `addressScope`. */
-  readonly scope:
-    'loopback' | 'host' | 'link-local' | 'metadata' | 'private' | 'multicast' | 'public' | 'none'
+  /** What kind of address that is; `none` where there is no address (a path). */
+  readonly scope: AddressScope | 'none'
   readonly origin: FlowOrigin | undefined
 }
 

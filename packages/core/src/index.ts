@@ -3,8 +3,11 @@
  *
  * @packageDocumentation
  */
+export * from './address.ts'
+export * from './address-scope.ts'
 export * from './block.ts'
 export * from './byte-stream.ts'
+export * from './cidr.ts'
 export * from './clock.ts'
 export * from './egress-policy.ts'
 export * from './endpoint.ts'
