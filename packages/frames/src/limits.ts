@@ -1,0 +1,38 @@
+/** Every bound and default of this package, with its unit and the reason for it. */
+
+/** Ethernet header: two MAC addresses and the type (IEEE 802.3, 3.1.1). */
+export const ETHERNET_HEADER_BYTES = 14
+/** One IEEE 802.1Q tag. */
+export const VLAN_TAG_BYTES = 4
+
+/** What a guest expects of an Ethernet card when nobody says otherwise. */
+export const DEFAULT_MTU_BYTES = 1500
+/** IPv4 needs 68 (RFC 791, 3.2); below it nothing that netkit speaks would fit. */
+export const MIN_MTU_BYTES = 68
+/** The largest MTU that virtio, passt and QEMU agree on: 65535 less 14 of Ethernet, rounded down to 16. */
+export const MAX_MTU_BYTES = 65_520
+
+/**
+ * The longest frame a length prefix may announce. More is not a large frame but a broken or hostile peer: the position of
+ * the next frame is unknown, so the connection is closed. QEMU draws the same line at 69632.
+ */
+export const MAX_FRAME_BYTES: number = MAX_MTU_BYTES + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES
+
+/** One read takes at most this much: from 256 KiB on, larger blocks no longer lower the CPU time per byte. */
+export const READ_BLOCK_BYTES: number = 256 * 1024
+/** A read is offered at least this much room, or the partial frame moves to the front: small reads cost a system call each. */
+export const MIN_READ_BYTES: number = 64 * 1024
+/**
+ * Read blocks of one link. The sink pins a block while its payload waits for a host socket; when all are pinned, reading
+ * stops. 16 (4 MiB) is more than a TCP window of 1 MiB scattered over chunks that other flows share.
+ */
+export const READ_BLOCKS = 16
+/** Idle read blocks that a link keeps: one to read into, one that just came back. */
+export const IDLE_READ_BLOCKS = 2
+
+/** A slab of outgoing frames: about 43 of 1514 bytes, one write per batch. */
+export const SLAB_BYTES: number = 64 * 1024
+/** Outgoing bytes a link holds before `begin` has no more room: a bandwidth-delay product of 8 Gbit/s at 1 ms. */
+export const LINK_QUEUE_BYTES: number = 1024 * 1024
+/** Deliveries of a memory link between two turns of the event loop: about 64 KiB each, so I/O waits for some ms at most. */
+export const MEMORY_BATCHES_PER_YIELD = 64
