@@ -3,8 +3,19 @@
  *
  * @packageDocumentation
  */
+export * from './checksum/checksum.ts'
 export * from './frame-link.ts'
 export * from './framing/framing.ts'
-export { streamLink, type StreamLinkOptions } from './framing/stream-link.ts'
-export { DEFAULT_MTU_BYTES, MAX_FRAME_BYTES, MAX_MTU_BYTES } from './limits.ts'
 export * from './link/memory-link.ts'
+export * from './wire/arp.ts'
+export * from './wire/drop-reason.ts'
+export * from './wire/ethernet.ts'
+export * from './wire/icmpv4.ts'
+export * from './wire/ip-protocol.ts'
+export * from './wire/ipv4.ts'
+export * from './wire/mac.ts'
+export * from './wire/tcp-options.ts'
+export * from './wire/tcp.ts'
+export * from './wire/udp.ts'
+export { DEFAULT_MTU_BYTES, MAX_FRAME_BYTES, MAX_MTU_BYTES } from './limits.ts'
+export { streamLink, type StreamLinkOptions } from './framing/stream-link.ts'

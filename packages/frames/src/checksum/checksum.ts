@@ -1,0 +1,111 @@
+/**
+ * The Internet checksum (RFC 1071), as separate acts: a codec never sums on its own, the policy decides.
+ *
+ * A *sum* is a running one's complement sum, `0 … 0xffff` once folded; sums are added up with plain `+` (as long as the result
+ * stays below 2^32) and passed on as `initial`. A *checksum* is the complement of a sum, the value that stands in a header. All
+ * parts but the last must have an even length.
+ *
+ * ```
+ *   pseudoHeader4(…) ── initial ──▶ sum(header) ── initial ──▶ sum(payload) ── ~ ──▶ checksum field
+ * ```
+ */
+
+import type { Block } from '@netkit/core'
+import { fold, sumJavascript } from './sum-javascript.ts'
+
+/**
+ * The sum of `length` bytes of `block` from `offset`.
+ *
+ * @param initial - A sum to go on from, `0 … 2^32-1`; default 0.
+ * @returns The folded sum, `0 … 0xffff`.
+ */
+export function onesComplementSum(
+  block: Block,
+  offset: number,
+  length: number,
+  initial = 0,
+): number {
+  return sumJavascript(block.view, offset, length, initial)
+}
+
+/**
+ * The checksum of `length` bytes of `block` from `offset`, ready to be stored. The checksum field itself must be zero, or
+ * left out.
+ *
+ * @param initial - A sum to go on from (a pseudo-header), `0 … 2^32-1`; default 0.
+ *
+ * @example
+ * ```ts
+ * import { blockOf } from '@netkit/core'
+ * import { checksum } from '@netkit/frames'
+ *
+ * // RFC 1071, section 3
+ * const block = blockOf(Uint8Array.of(0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7))
+ * console.assert(checksum(block, 0, 8) === (~0xddf2 & 0xffff))
+ * ```
+ */
+export function checksum(block: Block, offset: number, length: number, initial = 0): number {
+  return ~onesComplementSum(block, offset, length, initial) & 0xffff
+}
+
+/** Whether bytes that contain their checksum are intact: everything sums up to 0xffff. */
+export function verifyChecksum(block: Block, offset: number, length: number, initial = 0): boolean {
+  return onesComplementSum(block, offset, length, initial) === 0xffff
+}
+
+/**
+ * The sum of the IPv4 pseudo-header (RFC 9293 3.1, RFC 768).
+ *
+ * @param source - Source address, u32.
+ * @param destination - Destination address, u32.
+ * @param length - Transport header and payload, `bytes`.
+ */
+export function pseudoHeader4(
+  source: number,
+  destination: number,
+  protocol: number,
+  length: number,
+): number {
+  return (
+    (source >>> 16) +
+    (source & 0xffff) +
+    (destination >>> 16) +
+    (destination & 0xffff) +
+    protocol +
+    length
+  )
+}
+
+/**
+ * The sum of the IPv6 pseudo-header (RFC 8200 8.1).
+ *
+ * @param addresses - Where the 16 bytes of the source address start in `block`, directly followed by the destination
+ *   address, as in the IPv6 header.
+ * @param protocol - The transport protocol, not that of an extension header.
+ * @param length - Transport header and payload, `bytes`.
+ */
+export function pseudoHeader6(
+  block: Block,
+  addresses: number,
+  protocol: number,
+  length: number,
+): number {
+  return sumJavascript(block.view, addresses, 32, protocol + (length >>> 16) + (length & 0xffff))
+}
+
+/**
+ * The checksum after one 16-bit word changed (RFC 1624, equation 3).
+ *
+ * @param before - The checksum as it stands.
+ * @param from - The word's old value.
+ * @param to - The word's new value.
+ */
+export function updateChecksum16(before: number, from: number, to: number): number {
+  return ~fold((~before & 0xffff) + (~from & 0xffff) + to) & 0xffff
+}
+
+/** The checksum after one 32-bit word at an even distance from the start changed (RFC 1624, equation 3). */
+export function updateChecksum32(before: number, from: number, to: number): number {
+  const words = (~before & 0xffff) + (~from >>> 16) + (~from & 0xffff) + (to >>> 16) + (to & 0xffff)
+  return ~fold(words) & 0xffff
+}
