@@ -2,7 +2,14 @@
  * Who may connect, and as whom the guest sees them.
  */
 
-import { addressScope, canonicalAddress, Cidr, inAnyCidr, ipFamily, isIpEndpoint } from '@netkit/core'
+import {
+  addressScope,
+  canonicalAddress,
+  Cidr,
+  inAnyCidr,
+  ipFamily,
+  isIpEndpoint,
+} from '@netkit/core'
 import type { Endpoint, IpEndpoint, PortTarget } from '@netkit/core'
 
 /** Rules for the addresses that ports are bound on and for the clients that use them. */
@@ -17,15 +24,22 @@ export interface PortPolicy {
   readonly allow?: readonly string[]
 }
 
+/**
+ * Reads a list of blocks.
+ *
+ * @throws NetkitError `NETKIT_CIDR_INVALID`
+ */
+export function parseBlocks(texts: readonly string[] | undefined): readonly Cidr[] | undefined {
+  return texts?.map((text) => Cidr.parse(text))
+}
+
 /** Decides about clients. Loopback clients always pass. */
 export class ClientAccess {
   readonly #lists: readonly (readonly Cidr[])[]
 
   /** A client must be in every list that is given. */
-  constructor(...lists: readonly (readonly string[] | undefined)[]) {
-    this.#lists = lists
-      .filter((list) => list !== undefined)
-      .map((list) => list.map((block) => Cidr.parse(block)))
+  constructor(lists: readonly (readonly Cidr[] | undefined)[]) {
+    this.#lists = lists.filter((list) => list !== undefined)
   }
 
   /** Whether the peer may connect. Peers without an address (unix sockets) are the file system's affair. */
@@ -43,12 +57,13 @@ export class SourceAddress {
 
   constructor(target: PortTarget) {
     this.#to = target.to
-    this.#except = target.preserveSource?.except.map((block) => Cidr.parse(block))
+    this.#except = parseBlocks(target.preserveSource?.except)
   }
 
   /** The address to dial from, or `undefined`: the gateway's own. */
   visible(client: Endpoint | undefined): IpEndpoint | undefined {
-    if (this.#except === undefined || client === undefined || !isIpEndpoint(client)) return undefined
+    if (this.#except === undefined || client === undefined || !isIpEndpoint(client))
+      return undefined
     if (!isIpEndpoint(this.#to)) return undefined
     const ip = canonicalAddress(client.ip)
     const scope = addressScope(ip)

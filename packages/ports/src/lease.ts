@@ -157,14 +157,16 @@ export class LeaseHandle implements PortReservation {
   /** The ports that are bound; socket files are in `paths`. */
   get ports(): readonly ReservedPort[] {
     const ports: ReservedPort[] = []
-    for (const { address } of this.#lease.ports) if (address.protocol !== 'unix') ports.push(address)
+    for (const { address } of this.#lease.ports)
+      if (address.protocol !== 'unix') ports.push(address)
     return ports
   }
 
   /** The socket files that are bound. */
   get paths(): readonly string[] {
     const paths: string[] = []
-    for (const { address } of this.#lease.ports) if (address.protocol === 'unix') paths.push(address.path)
+    for (const { address } of this.#lease.ports)
+      if (address.protocol === 'unix') paths.push(address.path)
     return paths
   }
 

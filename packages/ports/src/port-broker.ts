@@ -15,6 +15,7 @@
 import { errorCode, NetkitError, systemClock, systemRandom } from '@netkit/core'
 import type {
   ByteStream,
+  Cidr,
   Clock,
   Endpoint,
   HostEvents,
@@ -27,7 +28,7 @@ import type {
 } from '@netkit/core'
 import { bindsOverlap } from './bind-overlap.ts'
 import type { BoundAddress, PortPlatform } from './bind-overlap.ts'
-import { ClientAccess } from './client-access.ts'
+import { ClientAccess, parseBlocks } from './client-access.ts'
 import type { PortPolicy } from './client-access.ts'
 import { portsChannel } from './diagnostics.ts'
 import { FlowQuota } from './flow-quota.ts'
@@ -103,7 +104,10 @@ export interface PortBroker extends PortPublisher, AsyncDisposable {
    */
   reserve(requests: readonly PublishRequest[], options: ReserveOptions): Promise<LeaseHandle>
   /** Whether ports could be had, without binding them. A port found free may be taken the next moment. */
-  probe(requests: readonly PublishRequest[], options?: { signal?: AbortSignal }): Promise<PortProbe[]>
+  probe(
+    requests: readonly PublishRequest[],
+    options?: { signal?: AbortSignal },
+  ): Promise<PortProbe[]>
   /** What is bound. A UDP wildcard has one line per address. */
   list(): PublishedPortInfo[]
   /** Runs `run` for each event; returns what removes the listener. */
@@ -119,11 +123,11 @@ export interface PortBroker extends PortPublisher, AsyncDisposable {
  *
  * @example
  * ```ts
- * import { chunks, createMemoryNetwork, writeAll } from '@netkit/core'
+ * import { chunks, memoryNetwork, writeAll } from '@netkit/core'
  * import { createPortBroker } from '@netkit/ports'
  *
- * const host = createMemoryNetwork()
- * const guest = createMemoryNetwork()
+ * const host = memoryNetwork()
+ * const guest = memoryNetwork()
  * const greet = (text: string) => (stream) => void writeAll(stream, new TextEncoder().encode(text)).then(() => stream.end())
  * await guest.listen({ ip: '192.168.65.3', port: 80 }, greet('hello'))
  *
@@ -175,6 +179,8 @@ class Broker implements PortBroker {
   readonly #bound = new Map<string, { address: BoundAddress; lease: Lease }[]>()
   readonly #listeners = new Set<(event: PortEvent) => void>()
   readonly #offHostEvents: (() => void) | undefined
+  // Read at once: a policy with a typing error must not be found out with the first client.
+  readonly #allow: readonly Cidr[] | undefined
   #conflicts = 0
   #closed = false
 
@@ -185,11 +191,10 @@ class Broker implements PortBroker {
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? systemRandom
     this.#quota = new FlowQuota(this.#limits.maxFlows)
+    this.#allow = parseBlocks(options.policy?.allow)
     this.#offHostEvents = options.events?.on(({ kind }) => {
       if (kind === 'network' || kind === 'wake') this.#refresh()
     })
-    // A policy that cannot be read must not be found out with the first client.
-    new ClientAccess(options.policy?.allow)
   }
 
   async reserve(
@@ -198,7 +203,10 @@ class Broker implements PortBroker {
   ): Promise<LeaseHandle> {
     const { owner, signal } = options
     if (this.#closed) {
-      throw new NetkitError('NETKIT_PORT_BROKER_CLOSED', `The port broker is closed; ${owner} cannot publish.`)
+      throw new NetkitError(
+        'NETKIT_PORT_BROKER_CLOSED',
+        `The port broker is closed; ${owner} cannot publish.`,
+      )
     }
     signal?.throwIfAborted()
     const plans = this.#plan(requests, owner)
@@ -218,7 +226,7 @@ class Broker implements PortBroker {
       committed: () => this.#emit({ kind: 'committed', owner, ports: addresses(lease) }),
       over: (_, reason) => this.#over(lease, reason),
     })
-    const access = new ClientAccess(this.#options.policy?.allow, options.allow)
+    const access = new ClientAccess([this.#allow, parseBlocks(options.allow)])
     this.#leases.add(lease)
     try {
       for (const [request, plan] of plans.entries()) {
@@ -233,7 +241,10 @@ class Broker implements PortBroker {
     }
     // `close()` or `release(owner)` may have ended it meanwhile.
     if ((lease.state as string) === 'over') {
-      throw new NetkitError('NETKIT_PORT_RESERVATION_OVER', `The ports of ${owner} were released while they were being bound.`)
+      throw new NetkitError(
+        'NETKIT_PORT_RESERVATION_OVER',
+        `The ports of ${owner} were released while they were being bound.`,
+      )
     }
     lease.reserved(options.ttlMs ?? this.#limits.reservationTtlMs)
     this.#emit({ kind: 'reserved', owner, ports: addresses(lease) })
@@ -258,7 +269,8 @@ class Broker implements PortBroker {
           options.signal?.throwIfAborted()
           const address = { protocol: plan.protocol, ip, port: plan.port + offset }
           const error = await this.#probeOne(address, owner)
-          if (error !== undefined && plan.optional.has(ip) && error.code === 'EADDRNOTAVAIL') continue
+          if (error !== undefined && plan.optional.has(ip) && error.code === 'EADDRNOTAVAIL')
+            continue
           probes.push({ address, error })
         }
       }
@@ -278,7 +290,12 @@ class Broker implements PortBroker {
           state: lease.state,
           target: port.target?.to,
           ageMs: now - lease.since,
-          ...{ open, accepted, refused, denied, bytesIn, bytesOut },
+          open,
+          accepted,
+          refused,
+          denied,
+          bytesIn,
+          bytesOut,
           dropped: port.udp?.dropped ?? 0,
         }
         for (const address of boundAddresses(port)) infos.push({ ...info, address })
@@ -343,7 +360,8 @@ class Broker implements PortBroker {
         return
       } catch (error) {
         const taken = error instanceof BindFailure && error.code === 'EADDRINUSE'
-        if (!taken || attempt >= this.#limits.ephemeralAttempts || lease.state === 'over') throw error
+        if (!taken || attempt >= this.#limits.ephemeralAttempts || lease.state === 'over')
+          throw error
       }
     }
   }
@@ -371,7 +389,11 @@ class Broker implements PortBroker {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const bound: PublishedPort[] = []
-    const one = async (ip: string, offset: number, port: number): Promise<PublishedPort | undefined> => {
+    const one = async (
+      ip: string,
+      offset: number,
+      port: number,
+    ): Promise<PublishedPort | undefined> => {
       const at = { protocol: plan.protocol, ip, port }
       try {
         const published = await this.#bindOne(lease, request, offset, at, access, signal)
@@ -444,7 +466,12 @@ class Broker implements PortBroker {
     }
   }
 
-  async #bindPath(lease: Lease, request: number, path: string, access: ClientAccess): Promise<void> {
+  async #bindPath(
+    lease: Lease,
+    request: number,
+    path: string,
+    access: ClientAccess,
+  ): Promise<void> {
     const port: PublishedPort = {
       address: { protocol: 'unix', path },
       request,
@@ -504,7 +531,8 @@ class Broker implements PortBroker {
 
   #over(lease: Lease, reason: 'abort' | 'release' | 'ttl' | 'close'): void {
     this.#leases.delete(lease)
-    for (const { address } of lease.ports) if (address.protocol !== 'unix') this.#forget(address, lease)
+    for (const { address } of lease.ports)
+      if (address.protocol !== 'unix') this.#forget(address, lease)
     // A reservation that never stood is told of as a conflict.
     if (lease.ports.length > 0) {
       this.#emit({ kind: 'released', owner: lease.owner, ports: addresses(lease), reason })
@@ -544,7 +572,9 @@ class Broker implements PortBroker {
       const holder = await holders.find(at, signal)
       return holder && { code: 'EADDRINUSE', holder }
     }, undefined)
-    return found?.code === undefined ? undefined : portError({ ...found, code: found.code, at, owner })
+    return found?.code === undefined
+      ? undefined
+      : portError({ ...found, code: found.code, at, owner })
   }
 
   async #bounded<T>(ask: (signal: AbortSignal) => Promise<T>, otherwise: T): Promise<T> {
@@ -556,10 +586,8 @@ class Broker implements PortBroker {
       })
       void ask(abort.signal)
         .catch(() => otherwise)
-        .then((answer) => {
-          timer.cancel()
-          resolve(answer)
-        })
+        .then(resolve)
+        .finally(() => timer.cancel())
     })
   }
 

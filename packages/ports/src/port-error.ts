@@ -70,22 +70,16 @@ function reason(code: string, holder: PortHolder | undefined): string {
 
 /** The holder as it stands in a sentence after "address already in use". */
 export function describeHolder(holder: PortHolder): string {
-  switch (holder.kind) {
-    case 'lease':
-      return `by ${holder.owner}, published ${age(holder.ageMs)} ago`
-    case 'excluded-range':
-      return `(excluded range ${holder.first}-${holder.last})`
-    case 'process': {
-      const { pid, command, user } = holder
-      const name = command === undefined ? 'a process' : `"${command}"`
-      const facts = [
-        pid === undefined ? '' : `pid ${pid}`,
-        user === undefined ? '' : `user ${user}`,
-        holder.side === 'guest' ? 'in the guest' : '',
-      ].filter((fact) => fact !== '')
-      return facts.length === 0 ? `by ${name}` : `by ${name} (${facts.join(', ')})`
-    }
-  }
+  if (holder.kind === 'lease') return `by ${holder.owner}, published ${age(holder.ageMs)} ago`
+  if (holder.kind === 'excluded-range') return `(excluded range ${holder.first}-${holder.last})`
+  const { pid, command, user } = holder
+  const name = command === undefined ? 'a process' : `"${command}"`
+  const facts = [
+    pid === undefined ? '' : `pid ${pid}`,
+    user === undefined ? '' : `user ${user}`,
+    holder.side === 'guest' ? 'in the guest' : '',
+  ].filter((fact) => fact !== '')
+  return facts.length === 0 ? `by ${name}` : `by ${name} (${facts.join(', ')})`
 }
 
 function age(ms: number): string {

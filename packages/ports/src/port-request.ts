@@ -206,6 +206,8 @@ export function checkGuestPort(port: number, count: number): void {
   }
 }
 
+const narrow = (ip: string): string => (ip === '0.0.0.0' ? '127.0.0.1' : ip === '::' ? '::1' : ip)
+
 /**
  * Narrows addresses as the policy says.
  *
@@ -217,8 +219,7 @@ export function applyBindPolicy(
   owner: string,
 ): PlannedPorts {
   if (bind === 'as-asked') return plan
-  const narrow = (ip: string): string => (ip === '0.0.0.0' ? '127.0.0.1' : ip === '::' ? '::1' : ip)
-  const ips = [...new Set(plan.ips.map(narrow))]
+  const ips = [...new Set(plan.ips.map((ip) => narrow(ip)))]
   for (const ip of ips) {
     if (bind !== 'loopback-only' || addressScope(ip) === 'loopback') continue
     throw portError({

@@ -8,7 +8,14 @@
  * ```
  */
 
-import { canonicalAddress, formatIpv4, formatIpv6, isIpEndpoint, parseIpv4, parseIpv6 } from '@netkit/core'
+import {
+  canonicalAddress,
+  formatIpv4,
+  formatIpv6,
+  isIpEndpoint,
+  parseIpv4,
+  parseIpv6,
+} from '@netkit/core'
 import type { Endpoint, IpEndpoint } from '@netkit/core'
 
 /** What a header says. */
@@ -20,7 +27,20 @@ export interface ProxyHeader {
   readonly destination: IpEndpoint | undefined
 }
 
-const SIGNATURE = Uint8Array.of(0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a)
+const SIGNATURE = Uint8Array.of(
+  0x0d,
+  0x0a,
+  0x0d,
+  0x0a,
+  0x00,
+  0x0d,
+  0x0a,
+  0x51,
+  0x55,
+  0x49,
+  0x54,
+  0x0a,
+)
 const V1_PREFIX = new TextEncoder().encode('PROXY ')
 /** Longest v1 line, section 2.1. */
 const V1_MAX = 107

@@ -117,9 +117,15 @@ export class TcpForward {
     this.#context.held.count -= waiting.length
     for (const client of waiting) {
       client.reset()
-      this.#finish({ client: client.remote, outcome: 'closed', bytesIn: 0, bytesOut: 0, durationMs: 0 })
+      this.#finish({
+        client: client.remote,
+        outcome: 'closed',
+        bytesIn: 0,
+        bytesOut: 0,
+        durationMs: 0,
+      })
     }
-    for (const end of [...this.#live]) end()
+    for (const end of this.#live) end()
   }
 
   #deny(client: ByteStream, reason: string): void {
@@ -155,12 +161,23 @@ export class TcpForward {
     let server: ByteStream
     try {
       server = await this.#dial(client, target)
+      if (this.#closed) {
+        server.reset()
+        throw new Error('the port was released')
+      }
     } catch (error) {
       client.reset()
       this.#context.counters.refused++
       const reason = errorCode(error) ?? String(error)
       const durationMs = clock.now() - started
-      this.#finish({ client: remote, outcome: 'refused', reason, bytesIn: 0, bytesOut: 0, durationMs })
+      this.#finish({
+        client: remote,
+        outcome: 'refused',
+        reason,
+        bytesIn: 0,
+        bytesOut: 0,
+        durationMs,
+      })
       return
     }
     if (target.proxyProtocol !== undefined) {
@@ -193,7 +210,10 @@ export class TcpForward {
     const options: ConnectOptions = { signal: abort.signal, origin }
     const from = this.#source?.visible(client.remote)
     try {
-      return await target.network.connect(target.to, from === undefined ? options : { ...options, from })
+      return await target.network.connect(
+        target.to,
+        from === undefined ? options : { ...options, from },
+      )
     } catch (error) {
       // The target's network cannot speak as the client: the service is worth more than the address.
       if (from === undefined || errorCode(error) !== 'EADDRNOTAVAIL') throw error
