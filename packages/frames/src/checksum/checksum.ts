@@ -18,7 +18,7 @@ import { fold, sumJavascript } from './sum-javascript.ts'
 /** From this many `bytes` on a call into Wasm pays off. */
 const MIN_ARENA_SUM_BYTES = 64
 /** From this many `bytes` on copying foreign memory into the arena pays off as well. */
-const MIN_FOREIGN_SUM_BYTES = 512
+const MIN_FOREIGN_SUM_BYTES = 256
 
 /**
  * The sum of `length` bytes of `block` from `offset`.
