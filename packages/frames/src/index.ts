@@ -3,7 +3,6 @@
  *
  * @packageDocumentation
  */
-export { type ArenaStats } from './checksum/arena.ts'
 export * from './checksum/checksum.ts'
 export * from './frame-link.ts'
 export * from './framing/framing.ts'

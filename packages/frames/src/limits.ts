@@ -36,13 +36,3 @@ export const SLAB_BYTES: number = 64 * 1024
 export const LINK_QUEUE_BYTES: number = 1024 * 1024
 /** Deliveries of a memory link between two turns of the event loop: about 64 KiB each, so I/O waits for some ms at most. */
 export const MEMORY_BATCHES_PER_YIELD = 64
-
-/**
- * Address space that the checksum arena reserves. Only pages that were written cost memory. 256 MiB are the read blocks and
- * slabs of more than a hundred busy links.
- */
-export const ARENA_BYTES: number = 256 * 1024 * 1024
-/** Below this much a reserve is not worth having: one link's read blocks would use it up. */
-export const ARENA_MIN_BYTES: number = 4 * 1024 * 1024
-/** Room for foreign bytes on their way through Wasm: one packet of any size. */
-export const ARENA_SCRATCH_BYTES: number = 64 * 1024

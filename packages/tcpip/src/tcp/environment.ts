@@ -13,18 +13,23 @@
  * knows neither the address family nor the link.
  */
 
-import type { Block, Clock, Random } from '@netkit/core'
+import type { Block, BlockPool, Clock, Endpoint, Random } from '@netkit/core'
 import type { FrameRoom } from '@netkit/frames'
 import type { TimerWheel } from '../timer-wheel.ts'
-import type { TcpConnection } from './connection.ts'
+import type { InitialSequenceNumbers } from './initial-sequence-numbers.ts'
 
 /** The way to one peer: link, MAC addresses, IP addresses and ports of one connection. */
 export interface SegmentPath {
+  /** Our end and the peer's, for the stream and for errors. */
+  readonly local: Endpoint
+  readonly remote: Endpoint
+  /** Both addresses and ports in any fixed layout: what initial sequence numbers are derived from. */
+  readonly tuple: Uint8Array
   /** Largest TCP segment without options that fits the link, `bytes` (MTU less IP and TCP header). May change when the link does. */
   readonly mss: number
   /** Whether frames can be lost or only delayed here: a lossless link starts with a large congestion window. */
   readonly lossless: boolean
-  /** Whether the link gives credit now. While it does not, silence is no loss: retransmission timers stand still. */
+  /** Whether the link gives no credit now. Meanwhile silence is no loss: retransmission timers stand still. */
   readonly blocked: boolean
   /** Room for `length` bytes of TCP header and payload; `offset` is where the TCP header starts. `undefined` without credit. */
   begin(length: number): FrameRoom | undefined
@@ -34,13 +39,26 @@ export interface SegmentPath {
   commitWith(headerLength: number, block: Block, offset: number, length: number): void
 }
 
+/** What the engine is handed back by TCP; `path` leads it to its own record of the flow. */
+export interface Runnable {
+  readonly path: SegmentPath
+  /** Delivers, answers and sends: to be called once after `schedule`, before the link is flushed. */
+  run(): void
+}
+
 /** What a connection needs from the engine. */
 export interface TcpEnvironment {
   readonly clock: Clock
   readonly random: Random
   readonly timers: TimerWheel
+  readonly sequenceNumbers: InitialSequenceNumbers
+  /** Memory for received bytes that wait for their consumer: a link's block is never held beyond its batch for them. */
+  readonly blocks: BlockPool
   /** `connection.run()` is wanted before this batch (or turn of the event loop) ends. */
-  schedule(connection: TcpConnection): void
-  /** The connection is over and holds nothing: it leaves the table. Its 4-tuple may be in TIME-WAIT until then. */
-  closed(connection: TcpConnection): void
+  schedule(connection: Runnable): void
+  /**
+   * The connection answers no more segments and sets no more timers: it leaves the table. Called once.
+   * Received bytes that its consumer has not taken yet live on in its stream.
+   */
+  closed(connection: Runnable): void
 }

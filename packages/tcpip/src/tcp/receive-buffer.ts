@@ -1,0 +1,131 @@
+/**
+ * Bytes received in order that wait for their consumer.
+ *
+ * ```
+ *   consumer ◀── kept (our own blocks) ◀── fresh (the link's blocks, this batch only) ◀── segment
+ * ```
+ *
+ * Within a batch, segments are held where they lie in the link's block; a consumer that keeps up takes them from there without
+ * a copy. What it has no room for is copied out at the end of the batch: a slow consumer must not keep the link's blocks, for
+ * an empty ring stops the link and with it every other flow.
+ */
+
+import { Block, type BlockPool, type ReadTarget } from '@netkit/core'
+import type { ByteBudget } from './byte-budget.ts'
+import { PieceQueue } from './piece-queue.ts'
+
+/** The receive side's bytes. */
+export class ReceiveBuffer {
+  readonly #kept = new PieceQueue()
+  readonly #fresh = new PieceQueue()
+  readonly #pool: BlockPool
+  readonly #budget: ByteBudget | undefined
+  /** The block being filled from its `tailUsed` on; held once by us beside its pieces' pins. */
+  #tail: Block | undefined
+  #tailUsed = 0
+
+  constructor(pool: BlockPool, budget: ByteBudget | undefined) {
+    this.#pool = pool
+    this.#budget = budget
+  }
+
+  /** Bytes waiting. */
+  get length(): number {
+    return this.#kept.length + this.#fresh.length
+  }
+
+  /** Whether `length` more bytes may be held. Whoever holds nothing always may: the flow must make progress. */
+  admits(length: number): boolean {
+    return this.#budget === undefined || this.length === 0 || this.#budget.available >= length
+  }
+
+  /** Appends bytes that lie in a link's block, until `settle`. */
+  append(block: Block, offset: number, length: number): void {
+    block.pin()
+    this.#fresh.push(block, offset, length)
+    this.#budget?.charge(length)
+  }
+
+  /** Appends bytes of a block of our own; takes over its pin. */
+  readonly adopt = (block: Block, offset: number, length: number): void => {
+    // Order is kept: what is fresh lies before it.
+    this.settle()
+    this.#kept.push(block, offset, length)
+    this.#budget?.charge(length)
+  }
+
+  /** Puts bytes back to the front. */
+  unread(bytes: Uint8Array): void {
+    this.#kept.unshift(new Block(bytes.slice()), 0, bytes.length)
+    this.#budget?.charge(bytes.length)
+  }
+
+  /** Gives `target` what it takes. Returns the bytes given; `length` says whether any are left for lack of room. */
+  deliver(target: ReadTarget, live: () => boolean): number {
+    let given = 0
+    while (live()) {
+      const queue = this.#kept.count > 0 ? this.#kept : this.#fresh
+      const block = queue.blockAt(0)
+      if (queue.count === 0 || block === undefined) break
+      const length = queue.lengthAt(0)
+      const offset = queue.offsetAt(0)
+      let taken: number
+      if (target.take) {
+        taken = target.take(block, offset, length)
+        if (taken === 0) break
+        this.#consume(queue, taken)
+      } else {
+        const room = target.room()
+        if (room === undefined) break
+        taken = Math.min(length, room.length)
+        room.block.bytes.set(block.bytes.subarray(offset, offset + taken), room.offset)
+        this.#consume(queue, taken)
+        target.filled(taken)
+      }
+      given += taken
+    }
+    return given
+  }
+
+  #consume(queue: PieceQueue, length: number): void {
+    // The consumer may have reset the stream from within its call.
+    if (queue.length < length) return
+    queue.consume(length)
+    this.#budget?.release(length)
+    if (this.#kept.count === 0) this.#dropTail()
+  }
+
+  /** Lets go of the link's blocks: what is left of them is copied. */
+  settle(): void {
+    const fresh = this.#fresh
+    while (fresh.count > 0) {
+      let tail = this.#tail
+      if (tail === undefined || this.#tailUsed === tail.length) {
+        tail?.unpin()
+        tail = this.#tail = this.#pool.take()
+        this.#tailUsed = 0
+      }
+      const length = Math.min(fresh.lengthAt(0), tail.length - this.#tailUsed)
+      fresh.copy(0, 0, length, tail.bytes, this.#tailUsed)
+      fresh.consume(length)
+      if (!this.#kept.extend(tail, this.#tailUsed, length)) {
+        tail.pin()
+        this.#kept.push(tail, this.#tailUsed, length)
+      }
+      this.#tailUsed += length
+    }
+  }
+
+  clear(): void {
+    this.#budget?.release(this.length)
+    this.#kept.clear()
+    this.#fresh.clear()
+    this.#dropTail()
+  }
+
+  #dropTail(): void {
+    this.#tail?.unpin()
+    this.#tail = undefined
+    this.#tailUsed = 0
+  }
+}

@@ -1,0 +1,163 @@
+/** A connection as the `ByteStream` of `@netkit/core`. */
+
+import type { Block, ByteStream, CloseReason, Endpoint, ReadTarget } from '@netkit/core'
+import type { ControlBlock } from './control-block.ts'
+import { FIN_WAIT_2_MS } from './limits.ts'
+import { sendReset } from './output.ts'
+
+/** What one connection's consumer and producer hold. */
+export class TcpStream implements ByteStream {
+  readonly #tcb: ControlBlock
+  readonly closed: Promise<CloseReason>
+  #resolveClosed: (reason: CloseReason) => void = () => {}
+  #target: ReadTarget | undefined
+  /** The target said no to what was offered; waits for the next `read`. */
+  #stalled = false
+  #delivering = false
+  #endDelivered = false
+  #onDrain: (() => void) | undefined
+  #corks = 0
+  #reason: CloseReason | undefined
+
+  constructor(tcb: ControlBlock) {
+    this.#tcb = tcb
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve))
+  }
+
+  get local(): Endpoint {
+    return this.#tcb.path.local
+  }
+
+  get remote(): Endpoint {
+    return this.#tcb.path.remote
+  }
+
+  get queued(): number {
+    return this.#tcb.sendBuffer.length
+  }
+
+  read(into: ReadTarget): void {
+    this.#target = into
+    this.#stalled = false
+    this.#tcb.schedule()
+  }
+
+  unread(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    this.#tcb.receiveBuffer.unread(bytes)
+    this.#tcb.schedule()
+  }
+
+  write(block: Block, offset: number, length: number): void {
+    const tcb = this.#tcb
+    if (length <= 0 || tcb.finQueued || this.#reason !== undefined) {
+      block.unpin()
+      return
+    }
+    tcb.sendBuffer.append(block, offset, length)
+    tcb.schedule()
+  }
+
+  cork(): void {
+    if (this.#corks++ === 0) this.#tcb.corkedFrom = this.#tcb.sendBuffer.end
+  }
+
+  uncork(): void {
+    if (this.#corks === 0 || --this.#corks > 0) return
+    this.#tcb.corkedFrom = Infinity
+    this.#tcb.schedule()
+  }
+
+  onDrain(run: (() => void) | undefined): void {
+    this.#onDrain = run
+  }
+
+  end(): void {
+    const tcb = this.#tcb
+    if (tcb.finQueued || this.#reason !== undefined) return
+    tcb.finQueued = true
+    tcb.schedule()
+  }
+
+  reset(): void {
+    const tcb = this.#tcb
+    if (tcb.state === 'CLOSED') {
+      // Ended in order, but its bytes were never fetched.
+      tcb.receiveBuffer.clear()
+      this.#settle(true)
+      return
+    }
+    // In SYN-SENT the peer knows nothing of us; in TIME-WAIT it is done with us.
+    if (tcb.state !== 'SYN-SENT' && tcb.state !== 'TIME-WAIT') sendReset(tcb)
+    tcb.schedule()
+    tcb.finish({ kind: 'reset', by: 'local' })
+  }
+
+  /** Ends both directions: FIN after what is queued, and RST for whatever the peer still sends. Waits for the end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const tcb = this.#tcb
+    if (this.#reason === undefined) {
+      if (tcb.receiveBuffer.length > 0) {
+        // RFC 9293 3.6.1 (SHLD): unread data at close is an abort.
+        this.reset()
+      } else {
+        tcb.readerGone = true
+        this.end()
+        if (tcb.state === 'FIN-WAIT-2') tcb.lifeTimer.arm(FIN_WAIT_2_MS)
+      }
+    } else if (!this.#endDelivered) this.reset()
+    await this.closed
+  }
+
+  // --- called by the connection
+
+  deliver(): void {
+    const tcb = this.#tcb
+    const { receiveBuffer } = tcb
+    const target = this.#target
+    if (target !== undefined && !this.#stalled && !this.#delivering) {
+      this.#delivering = true
+      // A call of the consumer's may replace the target or reset the stream.
+      const live = (): boolean => this.#target === target && receiveBuffer.length > 0
+      const given = receiveBuffer.deliver(target, live)
+      this.#delivering = false
+      if (this.#target !== target) tcb.schedule()
+      else if (receiveBuffer.length > 0) this.#stalled = true
+      if (given > 0) {
+        const now = tcb.env.clock.now()
+        tcb.window.consumed(given, now, tcb.rtt.smoothed, tcb.budget?.relaxed ?? true)
+      }
+    }
+    receiveBuffer.settle()
+    this.#deliverEnd()
+  }
+
+  #deliverEnd(): void {
+    const { peerFin, rcvNxt, receiveBuffer } = this.#tcb
+    if (this.#endDelivered || peerFin < 0 || rcvNxt <= peerFin || receiveBuffer.length > 0) return
+    if (this.#target === undefined && !this.#tcb.readerGone) return
+    if (this.#reason !== undefined && this.#reason.kind !== 'fin') return
+    this.#endDelivered = true
+    this.#target?.end()
+    this.#settle(false)
+  }
+
+  drained(): void {
+    this.#onDrain?.()
+  }
+
+  finished(reason: CloseReason): void {
+    this.#reason ??= reason
+    this.#settle(reason.kind !== 'fin')
+    // Bytes or the end may still wait for their consumer.
+    if (!this.#endDelivered) this.#tcb.schedule()
+  }
+
+  /** `closed` resolves once both directions ended and the consumer has all there was. */
+  #settle(now: boolean): void {
+    if (this.#reason === undefined || !(now || this.#endDelivered)) return
+    this.#resolveClosed(this.#reason)
+    this.#target = undefined
+    this.#onDrain = undefined
+  }
+}
