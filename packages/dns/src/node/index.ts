@@ -1,0 +1,11 @@
+/**
+ * The host's own name service: resolvers and watchers for Linux, macOS and Windows.
+ *
+ * @packageDocumentation
+ */
+export * from './host-files.ts'
+export * from './host-resolver.ts'
+export * from './linux-resolver.ts'
+export * from './lookup-resolver.ts'
+export * from './resolv-conf.ts'
+export * from './watched-files.ts'
