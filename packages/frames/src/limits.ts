@@ -36,3 +36,21 @@ export const SLAB_BYTES: number = 64 * 1024
 export const LINK_QUEUE_BYTES: number = 1024 * 1024
 /** Deliveries of a memory link between two turns of the event loop: about 64 KiB each, so I/O waits for some ms at most. */
 export const MEMORY_BATCHES_PER_YIELD = 64
+
+/** First pause between two attempts to reconnect: a VM that was restarted is back within this order of time. */
+export const RECONNECT_FIRST_DELAY_MS = 100
+/** Pauses double up to this: long enough to cost nothing, short enough that nobody waits for the network. */
+export const RECONNECT_MAX_DELAY_MS = 5000
+/** A connection that lived shorter counts as a failed attempt: a peer that accepts and hangs up is not polled at full speed. */
+export const RECONNECT_STABLE_MS = 1000
+/** A peer that has connected says who it is within this time (vpnkit's handshake, `CONNECT`), or the connection is closed. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000
+/** A peer that was refused is given this time to read why before its connection is reset. */
+export const FAREWELL_MS = 1000
+/** Longest answer line of a hybrid vsock; Firecracker and Cloud Hypervisor send `OK` and a port of at most 10 digits. */
+export const HYBRID_VSOCK_LINE_BYTES = 64
+
+/** Media that do not say when they have room again (UDP, WebSocket) are asked this often while frames wait. */
+export const MEDIUM_POLL_MS = 1
+/** Read memory of a datagram link: 16 blocks, as for streams; a frame for which no block is free is dropped, as a NIC does. */
+export const DATAGRAM_READ_BLOCK_BYTES: number = 128 * 1024

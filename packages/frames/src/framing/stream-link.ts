@@ -60,7 +60,7 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
   readonly #queueBytes: number
   readonly #ring: BlockRing
   readonly #slab: FrameSlab
-  readonly #onLost: ((cause: NetkitError) => void) | undefined
+  readonly #outlives: boolean
   #stream: ByteStream | undefined
   #reader: FrameReader | undefined
   #paused = false
@@ -72,9 +72,10 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
   #unsent = 0
   #corked = false
 
-  /** @param onLost - Takes over when the stream is gone: the state is then `reconnecting`. Without it the link closes. */
-  constructor(options: StreamLinkOptions, onLost?: (cause: NetkitError) => void) {
-    super(options.mtu ?? DEFAULT_MTU_BYTES, onLost === undefined ? 'up' : 'reconnecting')
+  /** @param state - `reconnecting`: the link waits for its first stream and outlives each. `up`: it ends with its stream. */
+  constructor(options: StreamLinkOptions, state: 'up' | 'reconnecting' = 'up') {
+    super(options.mtu ?? DEFAULT_MTU_BYTES, state)
+    this.#outlives = state === 'reconnecting'
     this.#framing = options.framing ?? u32be
     const { prefix } = this.#framing
     const announceable = prefix === 4 ? 0xffff_ffff : 0xffff
@@ -86,7 +87,6 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
     }
     this.#longestAnnounced = Math.min(MAX_FRAME_BYTES, announceable)
     this.#clock = options.clock ?? systemClock
-    this.#onLost = onLost
     const slabBytes = Math.max(SLAB_BYTES, 2 * (prefix + this.longestFrame))
     this.#queueBytes = Math.max(options.queueBytes ?? LINK_QUEUE_BYTES, slabBytes)
     this.#ring = new BlockRing({
@@ -325,12 +325,12 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
 
   #lost(cause: NetkitError): void {
     this.#detach()
-    if (this.#onLost === undefined) this.enter('closed', cause)
-    else {
-      this.enter('reconnecting', cause)
-      this.#onLost(cause)
-    }
+    this.enter(this.#outlives ? 'reconnecting' : 'closed', cause)
+    this.onLost(cause)
   }
+
+  /** The stream is gone, and the sink knows: a link that outlives its stream looks for the next one. */
+  protected onLost(_cause: NetkitError): void {}
 
   #detach(): void {
     const stream = this.#stream

@@ -18,8 +18,12 @@ import {
  * - `runt`: shorter than an Ethernet header.
  * - `oversize`: longer than the link's MTU allows.
  * - `truncated`: the medium ended within a frame.
+ * - `noMemory`: the sink keeps all read memory, on a medium that cannot wait.
+ * - `paused`: it came while reading was paused, on a medium that cannot wait.
+ * - `stranger`: it came from somebody else than the peer.
  */
-export type LinkDropReason = 'zeroLength' | 'runt' | 'oversize' | 'truncated'
+export type LinkDropReason =
+  'zeroLength' | 'runt' | 'oversize' | 'truncated' | 'noMemory' | 'paused' | 'stranger'
 
 /** The MTU, or an error that names it. */
 export function checkedMtu(mtu: number): number {
@@ -50,6 +54,9 @@ export abstract class LinkBase implements FrameLink {
     runt: 0,
     oversize: 0,
     truncated: 0,
+    noMemory: 0,
+    paused: 0,
+    stranger: 0,
   }
   // Length of the frame begun last, -1 when none is.
   #begun = -1

@@ -15,16 +15,10 @@
  */
 
 import { NetkitError, systemClock } from '@netkit/core'
-import type { Block, Clock } from '@netkit/core'
-import type { FrameLink, FrameRoom, FrameSink } from '../frame-link.ts'
-import {
-  DEFAULT_MTU_BYTES,
-  LINK_QUEUE_BYTES,
-  MEMORY_BATCHES_PER_YIELD,
-  SLAB_BYTES,
-} from '../limits.ts'
-import { FrameSlab } from './frame-slab.ts'
-import { LinkBase } from './link-base.ts'
+import type { Clock } from '@netkit/core'
+import type { FrameLink, FrameSink } from '../frame-link.ts'
+import { DEFAULT_MTU_BYTES, MEMORY_BATCHES_PER_YIELD } from '../limits.ts'
+import { PacketLink } from './packet-link.ts'
 
 /** Options of `memoryLinkPair`. */
 export interface MemoryLinkOptions {
@@ -38,63 +32,8 @@ export interface MemoryLinkOptions {
   queueBytes?: number
 }
 
-/** Frames on their way, each holding a pin of its block. */
-class FrameQueue {
-  readonly #blocks: Block[] = []
-  readonly #offsets: number[] = []
-  readonly #lengths: number[] = []
-  #head = 0
-  #bytes = 0
-
-  get bytes(): number {
-    return this.#bytes
-  }
-
-  get size(): number {
-    return this.#blocks.length - this.#head
-  }
-
-  push(block: Block, offset: number, length: number): void {
-    this.#blocks.push(block)
-    this.#offsets.push(offset)
-    this.#lengths.push(length)
-    this.#bytes += length
-  }
-
-  /** Takes the oldest frame out and hands it to `run`; the queue's pin is dropped afterwards. */
-  shift(run: (block: Block, offset: number, length: number) => void): void {
-    const head = this.#head
-    const block = this.#blocks[head]
-    const offset = this.#offsets[head] ?? 0
-    const length = this.#lengths[head] ?? 0
-    if (block === undefined) return
-    this.#bytes -= length
-    if (++this.#head === this.#blocks.length) {
-      this.#blocks.length = this.#offsets.length = this.#lengths.length = 0
-      this.#head = 0
-    }
-    run(block, offset, length)
-    block.unpin()
-  }
-
-  clear(): void {
-    const held = this.#blocks.slice(this.#head)
-    this.#blocks.length = this.#offsets.length = this.#lengths.length = 0
-    this.#head = 0
-    this.#bytes = 0
-    for (const block of held) block.unpin()
-  }
-}
-
-class MemoryLink extends LinkBase {
-  readonly #queueBytes: number
+class MemoryLink extends PacketLink {
   readonly #clock: Clock | undefined
-  readonly #slab: FrameSlab
-  /** Committed and not delivered to the other end; the first `#flushed` frames are on their way. */
-  readonly #queue = new FrameQueue()
-  #flushed = 0
-  readonly #handOver = (block: Block, offset: number, length: number): void =>
-    this.#peer?.receive(block, offset, length)
   readonly #deliverLater = (): void => {
     this.#scheduled = false
     this.#deliver()
@@ -106,17 +45,8 @@ class MemoryLink extends LinkBase {
   #batches = 0
 
   constructor(options: MemoryLinkOptions) {
-    super(options.mtu ?? DEFAULT_MTU_BYTES)
-    this.#queueBytes = Math.max(options.queueBytes ?? LINK_QUEUE_BYTES, 2 * this.longestFrame)
+    super(options.mtu ?? DEFAULT_MTU_BYTES, options.queueBytes)
     this.#clock = options.delivery === 'sync' ? undefined : (options.clock ?? systemClock)
-    const size = Math.max(SLAB_BYTES, 2 * this.longestFrame)
-    this.#slab = new FrameSlab({
-      prefix: 0,
-      size,
-      // Two more than the queue can fill: the one being built in, and one that the receiver keeps.
-      limit: Math.ceil(this.#queueBytes / (size - this.longestFrame)) + 2,
-      onReturn: () => this.#schedule(),
-    })
   }
 
   join(peer: MemoryLink): void {
@@ -126,37 +56,6 @@ class MemoryLink extends LinkBase {
   override attach(sink: FrameSink): void {
     super.attach(sink)
     this.#wakePeer()
-  }
-
-  get credit(): number {
-    if (this.state !== 'up' || !this.#slab.canFit(this.longestFrame)) return 0
-    return Math.max(0, this.#queueBytes - this.#queue.bytes)
-  }
-
-  begin(length: number): FrameRoom | undefined {
-    this.noteBegin(length)
-    // Room for the longest frame, so that `commitWith` always finds the room for its second part.
-    if (length > this.credit || !this.#slab.ensure(this.longestFrame)) return this.noteStarved()
-    return this.#slab.begin()
-  }
-
-  commit(length: number): void {
-    if (this.noteCommit(length, length)) this.#enqueue(length)
-  }
-
-  commitWith(headLength: number, block: Block, offset: number, length: number): void {
-    if (this.noteCommit(headLength, headLength + length)) {
-      const at = this.#slab.next + headLength
-      this.#slab.block?.bytes.set(block.bytes.subarray(offset, offset + length), at)
-      this.#enqueue(headLength + length)
-    }
-    block.unpin()
-  }
-
-  flush(): void {
-    if (this.#flushed === this.#queue.size) return
-    this.#flushed = this.#queue.size
-    this.#schedule()
   }
 
   pause(): void {
@@ -187,18 +86,14 @@ class MemoryLink extends LinkBase {
 
   #wakePeer(): void {
     const peer = this.#peer
-    if (peer !== undefined) peer.#schedule()
+    if (peer !== undefined) peer.transmit()
   }
 
-  #enqueue(length: number): void {
-    const block = this.#slab.block
-    if (block === undefined) return
-    block.pin()
-    this.#queue.push(block, this.#slab.next, length)
-    this.#slab.commit(length)
+  protected override slabReturned(): void {
+    this.transmit()
   }
 
-  #schedule(): void {
+  protected transmit(): void {
     const clock = this.#clock
     if (clock === undefined) {
       this.#deliver()
@@ -220,17 +115,23 @@ class MemoryLink extends LinkBase {
     } finally {
       this.#delivering = false
     }
-    if (this.#flushed > 0 && peer.#listens) this.#schedule()
-    if (this.credit >= this.longestFrame) this.feed()
+    if (this.flushed > 0 && peer.#listens) this.transmit()
+    this.feedIfWorthIt()
   }
 
-  /** Hands over the frames that are in flight now. Those flushed meanwhile are the next batch. */
+  /** Hands over the frames that are flushed now. Those flushed meanwhile are the next batch. */
   #deliverBatch(peer: MemoryLink): boolean {
-    let left = this.#flushed
+    let left = this.flushed
     if (left === 0 || !peer.#listens) return false
+    const { queue } = this
     while (left-- > 0 && peer.#listens) {
-      this.#flushed--
-      this.#queue.shift(this.#handOver)
+      const { block, offset, length } = queue
+      if (block === undefined) break
+      // Out of the queue first: the sink may close the link.
+      queue.shift()
+      this.flushed--
+      peer.receive(block, offset, length)
+      block.unpin()
     }
     peer.sink?.batchEnd()
     return true
@@ -241,9 +142,7 @@ class MemoryLink extends LinkBase {
   }
 
   #shut(cause: NetkitError | undefined): void {
-    this.#flushed = 0
-    this.#queue.clear()
-    this.#slab.release()
+    this.dropQueued()
     this.enter('closed', cause)
   }
 }
