@@ -21,3 +21,7 @@ export type { PathRequest, PublishRequest, PublishSpec } from './port-request.ts
 export { decodeProxyHeader, encodeProxyHeader } from './proxy-protocol.ts'
 export type { ProxyHeader, ProxyHeaderResult } from './proxy-protocol.ts'
 export type { HostAddresses } from './udp-faces.ts'
+export { openForwarderMux, serveForwarder } from './forwarder-mux.ts'
+export type { ForwarderMux, ForwarderMuxOptions, MuxIncoming } from './forwarder-mux.ts'
+export { muxLimits } from './limits.ts'
+export type { MuxLimits } from './limits.ts'

@@ -42,3 +42,26 @@ export const portLimits: PortLimits = {
   holderLookupMs: 300,
   ephemeralAttempts: 10,
 }
+
+/** Bounds of the forwarder multiplexer. */
+export interface MuxLimits {
+  /** Bytes a peer may send on one connection before they are read. vpnkit starts with 64 KiB; a peer obeys what it is told. */
+  readonly windowBytes: number
+  /** Connections at a time. */
+  readonly maxChannels: number
+  /** Bytes that may wait in the connection below before channels stop framing. */
+  readonly queueBytes: number
+  /** Size of one read. */
+  readonly readBlockBytes: number
+  /** The peer's greeting must be there within this time, `ms`. */
+  readonly handshakeTimeoutMs: number
+}
+
+/** The defaults. */
+export const muxLimits: MuxLimits = {
+  windowBytes: 262_144,
+  maxChannels: 8192,
+  queueBytes: 1 << 20,
+  readBlockBytes: 65_536,
+  handshakeTimeoutMs: 10_000,
+}
