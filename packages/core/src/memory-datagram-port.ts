@@ -86,6 +86,9 @@ export class MemoryDatagramPort implements DatagramPort {
   #refusal(length: number, target: IpEndpoint | undefined): SocketErrorCode | undefined {
     if (this.#closed) return undefined
     if (target === undefined || target.port === 0) return 'EINVAL'
+    if (this.connected !== undefined && formatEndpoint(target) !== formatEndpoint(this.connected)) {
+      return 'EINVAL'
+    }
     if (length > MAX_DATAGRAM_BYTES) return 'EMSGSIZE'
     if (target.ip.includes(':') !== this.local.ip.includes(':')) return 'EAFNOSUPPORT'
     if (this.#queued + length > MEMORY_DATAGRAM_QUEUE_BYTES) return 'ENOBUFS'

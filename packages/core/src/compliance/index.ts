@@ -1,0 +1,8 @@
+/**
+ * Suites that every implementation of a contract passes, as plain functions over a test runner's `describe` and `test`.
+ *
+ * @packageDocumentation
+ */
+export { binderCompliance, type BinderSubject } from './binder.ts'
+export type { ComplianceOptions, ComplianceRunner, ComplianceSkip } from './runner.ts'
+export { streamNetworkCompliance, type StreamNetworkSubject } from './stream-network.ts'

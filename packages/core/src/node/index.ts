@@ -1,0 +1,6 @@
+/**
+ * The host's side of the contracts, on Node: its network, its processes, and adapters to Node's own socket classes.
+ *
+ * @packageDocumentation
+ */
+export { hostNetwork, type HostNetworkOptions } from './host-network.ts'

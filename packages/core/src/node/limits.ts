@@ -1,0 +1,37 @@
+/** Bounds and defaults of the host's network, each with its unit and its reason. */
+
+/** Memory that all sockets of the process read into until they prove to be busy; larger reads gain less than they cost in cache. */
+export const SCRATCH_BYTES: number = 64 * 1024
+
+/**
+ * Sockets that may read straight into their consumer's memory at one time. Each holds a block of up to 256 KiB while it waits;
+ * the others read through the scratch buffer, which costs one copy (0.02 CPU s/GB).
+ */
+export const DIRECT_READERS = 32
+
+/** Bytes after which pending writes are handed to the kernel at once rather than at the end of the turn. */
+export const WRITE_BATCH_BYTES: number = 64 * 1024
+
+/** TCP keepalive: idle time before the first probe. Connection tables of home routers forget a flow after 5 minutes or more. */
+export const KEEP_ALIVE_MS = 60_000
+
+/** Connections the kernel queues for a listener; Node's default. */
+export const LISTEN_BACKLOG = 511
+
+/** Bytes a datagram port queues when the kernel does not take them; then datagrams are dropped with `ENOBUFS`. */
+export const DATAGRAM_QUEUE_BYTES: number = 1024 * 1024
+
+/**
+ * Longest path of a unix socket in `bytes`: `sun_path` less its closing zero. 108 on Linux, 104 on macOS and the BSDs; longer ones
+ * would be cut off silently.
+ */
+export const SOCKET_PATH_BYTES: number = process.platform === 'linux' ? 107 : 103
+
+/** Access mode of a unix socket's file: other users of the host are not trusted. */
+export const SOCKET_FILE_MODE = 0o600
+
+/** How often `hostEvents` looks at clocks and interfaces. */
+export const HOST_POLL_MS = 5000
+
+/** `wall()` may run ahead of `now()` by this much before it counts as sleep: clock slewing and a busy process stay below. */
+export const WAKE_THRESHOLD_MS = 10_000
