@@ -92,16 +92,24 @@ export class BlockPool implements BlockOwner {
   readonly #size: number
   readonly #keep: number
   readonly #allocate: (size: number) => Uint8Array
+  readonly #release: ((bytes: Uint8Array) => void) | undefined
 
   /**
    * @param options.size - Bytes per block.
-   * @param options.keep - Idle blocks that are kept rather than left to the garbage collector.
+   * @param options.keep - Idle blocks that are kept rather than released.
    * @param options.allocate - Where the memory comes from; default the JavaScript heap.
+   * @param options.release - Where the memory of a block that is not kept goes; default the garbage collector.
    */
-  constructor(options: { size: number; keep: number; allocate?: (size: number) => Uint8Array }) {
+  constructor(options: {
+    size: number
+    keep: number
+    allocate?: (size: number) => Uint8Array
+    release?: (bytes: Uint8Array) => void
+  }) {
     this.#size = options.size
     this.#keep = options.keep
     this.#allocate = options.allocate ?? ((size) => new Uint8Array(size))
+    this.#release = options.release
   }
 
   /** Bytes per block. */
@@ -122,5 +130,6 @@ export class BlockPool implements BlockOwner {
   /** Called by the block's last `unpin()`. */
   recycle(block: Block): void {
     if (this.#free.length < this.#keep) this.#free.push(block)
+    else this.#release?.(block.bytes)
   }
 }

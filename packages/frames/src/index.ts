@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { type ArenaStats } from './checksum/arena.ts'
 export * from './checksum/checksum.ts'
 export * from './frame-link.ts'
 export * from './framing/framing.ts'
@@ -17,6 +18,13 @@ export type { LinkDropReason } from './link/link-base.ts'
 export * from './link/memory-link.ts'
 export * from './link/message-link.ts'
 export * from './wire/arp.ts'
+export {
+  type ClasslessRoute,
+  DHCP_MESSAGE_TYPE,
+  DHCP_OPTION_CODE,
+  type Dhcpv4Options,
+} from './wire/dhcpv4-options.ts'
+export * from './wire/dhcpv4.ts'
 export * from './wire/drop-reason.ts'
 export * from './wire/ethernet.ts'
 export * from './wire/icmpv4.ts'

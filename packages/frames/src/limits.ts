@@ -54,3 +54,20 @@ export const HYBRID_VSOCK_LINE_BYTES = 64
 export const MEDIUM_POLL_MS = 1
 /** Read memory of a datagram link: 16 blocks, as for streams; a frame for which no block is free is dropped, as a NIC does. */
 export const DATAGRAM_READ_BLOCK_BYTES: number = 128 * 1024
+
+/**
+ * Address space that the checksum arena reserves. Only pages that were written cost memory. 256 MiB are the read blocks and
+ * slabs of more than a hundred busy links.
+ */
+export const ARENA_BYTES: number = 256 * 1024 * 1024
+/** Below this much a reserve is not worth having: one link's read blocks would use it up. */
+export const ARENA_MIN_BYTES: number = 4 * 1024 * 1024
+/** Room for foreign bytes on their way through Wasm: one packet of any size. */
+export const ARENA_SCRATCH_BYTES: number = 64 * 1024
+
+/** Search domains that are read from one option: glibc takes any number since 2.26, and older ones 6. */
+export const MAX_SEARCH_DOMAINS = 64
+/** Option bytes of one DHCP message that are read: a message longer than the largest MTU of old cards is nobody's. */
+export const MAX_DHCP_OPTION_BYTES = 4096
+/** A DHCP message that every client takes: 576 bytes less IP and UDP headers (RFC 2131 2). */
+export const DEFAULT_DHCP_MESSAGE_BYTES = 548

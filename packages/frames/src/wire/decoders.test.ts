@@ -4,6 +4,7 @@ import { type Block, blockOf } from '@netkit/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ArpView, encodeArp, parseArp } from './arp.ts'
+import { Dhcpv4View, encodeDhcpv4, parseDhcpv4 } from './dhcpv4.ts'
 import { DROP_REASONS, type DropReason } from './drop-reason.ts'
 import { encodeEthernet, EthernetView, parseEthernet } from './ethernet.ts'
 import { encodeIcmpv4, Icmpv4View, parseIcmpv4 } from './icmpv4.ts'
@@ -72,6 +73,25 @@ const codecs: Record<string, Codec<View>> = {
     encode: (block, offset) =>
       encodeIcmpv4({ type: 3, code: 4, nextHopMtu: 1400, bodyLength: 4 }, block, offset) + 4,
     read: (view) => view.verifyChecksum(),
+  }),
+  dhcpv4: codec({
+    view: new Dhcpv4View(),
+    parse: parseDhcpv4,
+    encode: (block, offset) =>
+      encodeDhcpv4(
+        {
+          messageType: 5,
+          transactionId: 1,
+          clientMac: 2,
+          options: {
+            domainSearch: ['a.example', 'b.example'],
+            classlessRoutes: [{ destination: 0, prefixLength: 0, router: 1 }],
+            message: 'm'.repeat(400),
+          },
+        },
+        block,
+        offset,
+      ).length,
   }),
   udp: codec({
     view: new UdpView(),
