@@ -1,7 +1,16 @@
 /**
- * A user-space TCP/IP engine: a gateway for guests and a stack for virtual hosts.
+ * A user-space TCP/IP engine: a gateway that ends guests' flows in host sockets, and a stack for virtual hosts.
  *
  * @packageDocumentation
  */
+export { ENGINE_DROP_REASONS, type DropReason } from './engine/drops.ts'
+export * from './gateway/gateway.ts'
+export {
+  DEFAULT_GATEWAY_MAC,
+  type AddressingOptions,
+  type DhcpOptions,
+  type StaticLease,
+} from './gateway/gateway-options.ts'
+export { chooseSubnet, DEFAULT_SUBNET } from './gateway/subnet.ts'
 export * from './tcp/index.ts'
 export * from './timer-wheel.ts'

@@ -1,0 +1,317 @@
+/**
+ * The engine: everything between a link's frames and the protocols above IP, for a gateway and for a stack alike.
+ *
+ * ```
+ *   port.frame ──▶ role.frame: for us? ──▶ ARP ─────────────────▶ arp
+ *                                     └──▶ IPv4, IPv6 ─▶ checks ─▶ role.source: may they? ─▶ role.owns: ours?
+ *                                                                    │ fragments wait here      │ no: role.elsewhere
+ *                                                                    ▼                          ▼ yes
+ *                                                                reassembly ─────────▶ icmp · udp · tcp
+ *   port.batchEnd ─▶ turn: every touched connection runs once ─▶ every port with output is flushed once
+ * ```
+ *
+ * What differs between a gateway and a stack is the `Role`: which addresses are ours, who may speak, and what becomes of a
+ * SYN or a datagram that nobody here listens for.
+ *
+ * **Turns.** All frames of a chunk are handled before anything is sent. Work that arises elsewhere (a host socket had data, a timer
+ * fired) asks for a turn of its own by `Clock.defer`, so that many small events share one flush. After FRAMES_PER_TURN frames
+ * the turn goes through `Clock.yield`: two engines joined in memory would otherwise answer each other for ever without I/O
+ * ever being served.
+ *
+ * Nothing is allocated per frame. Malformed input is counted at its port and dropped; no path from `frame` throws.
+ */
+
+import { NetkitError } from '@netkit/core'
+import type { Block, Clock, Random } from '@netkit/core'
+import { ETHER_TYPE, EthernetView, IP_PROTOCOL, Ipv4View } from '@netkit/frames'
+import type { FrameLink, LinkState } from '@netkit/frames'
+import { FRAMES_PER_TURN, MIN_MTU_BYTES } from '../limits.ts'
+import { Arp } from './arp.ts'
+import type { EngineContext } from './context.ts'
+import { Icmp } from './icmp.ts'
+import { IpOutput } from './ip-output.ts'
+import { Neighbors } from './neighbors.ts'
+import { Packet } from './packet.ts'
+import { Port } from './port.ts'
+import type { PortOptions, PortOwner } from './port.ts'
+import { Reassembly } from './reassembly.ts'
+import type { Role } from './role.ts'
+import { Udp } from './udp.ts'
+
+/** What an engine is made of. */
+export interface EngineOptions {
+  readonly clock: Clock
+  readonly random: Random
+  /** Our MAC address on every port. */
+  readonly mac: number
+  readonly role: Role
+}
+
+/** Something that runs in the current turn: a connection. */
+export interface TurnWork {
+  run(): void
+}
+
+const ICMP = IP_PROTOCOL.icmpv4
+const UDP = IP_PROTOCOL.udp
+
+/** The engine. */
+export class Engine implements EngineContext, PortOwner {
+  readonly clock: Clock
+  readonly random: Random
+  readonly mac: number
+  readonly role: Role
+  readonly output: IpOutput
+  readonly neighbors: Neighbors
+  readonly arp: Arp
+  readonly icmp: Icmp
+  readonly udp: Udp
+  readonly ports: Set<Port> = new Set<Port>()
+
+  readonly #ethernet = new EthernetView()
+  readonly #ipv4 = new Ipv4View()
+  readonly #packet = new Packet()
+  readonly #reassembly: Reassembly
+
+  #turn = 0
+  #now = 0
+  #inTurn = false
+  #inBatch = false
+  #turnAsked = false
+  #framesSinceYield = 0
+  #yielding = false
+  #work: TurnWork[] = []
+  #dirty: Port[] = []
+
+  constructor(options: EngineOptions) {
+    this.clock = options.clock
+    this.#now = options.clock.now()
+    this.random = options.random
+    this.mac = options.mac
+    this.role = options.role
+    this.output = new IpOutput(options.mac, options.random.u32())
+    this.arp = new Arp(this)
+    this.neighbors = new Neighbors(options.clock, this.arp)
+    this.icmp = new Icmp(this)
+    this.udp = new Udp(this)
+    this.#reassembly = new Reassembly(options.clock)
+  }
+
+  /** When the current batch began, monotonic `ms`: for what need not be exact, at one look at the clock per chunk. */
+  get now(): number {
+    return this.#now
+  }
+
+  /** Number of the current turn. */
+  get turn(): number {
+    return this.#turn
+  }
+
+  /** Attaches a link. */
+  attach(link: FrameLink, options: PortOptions): Port {
+    for (const other of this.ports) {
+      if (other.name === options.name) {
+        throw new NetkitError(
+          'NETKIT_NAME_TAKEN',
+          `A link named '${options.name}' is attached already. Detach it first, or choose another name.`,
+        )
+      }
+    }
+    if (options.mtu < MIN_MTU_BYTES || options.mtu > link.mtu) {
+      throw new NetkitError(
+        'NETKIT_MTU',
+        `mtu: ${options.mtu} does not suit the link of '${options.name}', which carries up to ${link.mtu} bytes; the smallest is ${MIN_MTU_BYTES}.`,
+      )
+    }
+    const port = new Port(this, link, options)
+    this.ports.add(port)
+    link.attach(port)
+    return port
+  }
+
+  /** Takes a port off. Its link stays as it is. */
+  detach(port: Port): void {
+    port.detach()
+    this.ports.delete(port)
+    this.#reassembly.dropPort(port)
+    for (const neighbor of this.neighbors.all()) {
+      if (neighbor.port === port) this.neighbors.forget(neighbor)
+    }
+  }
+
+  /** `work.run` is wanted before this turn ends; outside of one, a turn is asked for. */
+  inThisTurn(work: TurnWork): void {
+    this.#work.push(work)
+    this.askForTurn()
+  }
+
+  /** Output or work was made outside a batch: it is to be sent soon. */
+  askForTurn(): void {
+    if (this.#inBatch || this.#inTurn || this.#turnAsked || this.#yielding) return
+    this.#turnAsked = true
+    this.clock.defer(this.#deferredTurn)
+  }
+
+  readonly #deferredTurn = (): void => {
+    this.#turnAsked = false
+    this.#runTurn()
+  }
+
+  readonly #yieldedTurn = (): void => {
+    this.#yielding = false
+    this.#framesSinceYield = 0
+    this.#runTurn()
+  }
+
+  #runTurn(): void {
+    // A link that delivers within its flush brings new frames while we flush: the loop below takes their answers along.
+    if (this.#inTurn || this.#inBatch) return
+    this.#inTurn = true
+    this.#turn++
+    try {
+      while (this.#work.length > 0 || this.#dirty.length > 0) {
+        const work = this.#work
+        this.#work = []
+        for (const each of work) each.run()
+        const dirty = this.#dirty
+        this.#dirty = []
+        for (const port of dirty) port.flush()
+        if (this.#framesSinceYield > FRAMES_PER_TURN) {
+          this.#yieldTurn()
+          return
+        }
+      }
+    } finally {
+      this.#inTurn = false
+    }
+  }
+
+  #yieldTurn(): void {
+    if (this.#yielding) return
+    this.#yielding = true
+    this.clock.yield(this.#yieldedTurn)
+  }
+
+  frameArrived(port: Port, block: Block, offset: number, length: number): void {
+    if (!this.#inBatch) {
+      this.#inBatch = true
+      this.#now = this.clock.now()
+    }
+    this.#framesSinceYield++
+    const ethernet = this.#ethernet.at(block, offset, length)
+    const fault = ethernet.check()
+    if (fault !== undefined) {
+      port.drop(fault)
+      return
+    }
+    // A tag with VLAN 0 says priority only (IEEE 802.1Q 6.8).
+    if (ethernet.tagged && (ethernet.tag & 0xfff) !== 0) {
+      port.drop('ethernet-vlan')
+      return
+    }
+    if (!this.role.frame(port, ethernet)) return
+    const at = ethernet.payloadOffset
+    const size = ethernet.payloadLength
+    switch (ethernet.etherType) {
+      case ETHER_TYPE.ipv4:
+        this.#ipv4Arrived(port, block, at, size, ethernet.source)
+        break
+      case ETHER_TYPE.arp:
+        this.arp.arrived(port, block, at, size, ethernet.source)
+        break
+      default:
+        port.drop('ethernet-unknown-type')
+    }
+  }
+
+  batchEnded(): void {
+    this.#inBatch = false
+    if (this.#framesSinceYield > FRAMES_PER_TURN) this.#yieldTurn()
+    else if (!this.#yielding) this.#runTurn()
+  }
+
+  outputPending(port: Port): void {
+    this.#dirty.push(port)
+    this.askForTurn()
+  }
+
+  creditReturned(port: Port): void {
+    port.wakeWaiters(this.#turn)
+  }
+
+  stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void {
+    this.role.stateChanged(port, state, cause)
+  }
+
+  #ipv4Arrived(port: Port, block: Block, offset: number, length: number, mac: number): void {
+    const header = this.#ipv4.at(block, offset, length)
+    const fault = header.check()
+    if (fault !== undefined) {
+      port.drop(fault)
+      return
+    }
+    if (!header.verifyChecksum()) {
+      port.drop('ipv4-bad-checksum')
+      return
+    }
+    const packet = this.#packet
+    const { source, destination } = header
+    if (isMartianSource(source) || isMartianDestination(destination)) {
+      port.drop('ip-martian')
+      return
+    }
+    packet.port = port
+    packet.block = block
+    packet.offset = offset
+    packet.headerLength = header.headerLength
+    packet.protocol = header.protocol
+    packet.ttl = header.ttl
+    packet.payloadOffset = header.payloadOffset
+    packet.payloadLength = header.payloadLength
+    packet.dontFragment = header.dontFragment
+    packet.addresses4(source, destination)
+    packet.group = destination >>> 28 === 0xe || this.role.isBroadcast(destination)
+    if (!this.role.source(port, packet, mac)) return
+    if (!packet.group && !this.role.owns(packet.da, packet.db, packet.dc, packet.dd)) {
+      this.role.elsewhere(port, packet)
+      return
+    }
+    if (header.isFragment) {
+      const whole = this.#reassembly.add(
+        port,
+        packet,
+        header.identification,
+        header.fragmentOffset,
+        header.moreFragments,
+      )
+      if (!whole) return
+    }
+    this.#deliver(port, packet)
+  }
+
+  #deliver(port: Port, packet: Packet): void {
+    switch (packet.protocol) {
+      case UDP:
+        this.udp.arrived(port, packet)
+        break
+      case ICMP:
+        if (packet.family === 4) this.icmp.arrived(port, packet)
+        else port.drop('ip-unknown-protocol')
+        break
+      default:
+        port.drop('ip-unknown-protocol')
+        this.icmp.protocolUnreachable(port, packet)
+    }
+    packet.release()
+  }
+}
+
+/** 127/8 and group addresses; 0.0.0.0 is the role's to judge, as DHCP uses it. */
+function isMartianSource(address: number): boolean {
+  return address >>> 24 === 127 || address >>> 28 >= 0xe
+}
+
+/** 127/8 and 0/8. */
+function isMartianDestination(address: number): boolean {
+  return address >>> 24 === 127 || address >>> 24 === 0
+}

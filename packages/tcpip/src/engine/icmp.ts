@@ -1,0 +1,153 @@
+/**
+ * ICMP for IPv4 (RFC 792): echo replies for our own addresses, errors for what we cannot deliver, and the errors that peers report.
+ *
+ * A ping of the world is never answered by us: users ping to learn whether a path works, and an invented answer misleads them. Errors
+ * follow RFC 1812 4.3.2: never about an ICMP error, a fragment behind the first, a broadcast or a group, and only so many per
+ * second.
+ */
+
+import { blockOf } from '@netkit/core'
+import {
+  checksum,
+  ICMPV4_HEADER_LENGTH,
+  ICMPV4_TYPE,
+  ICMPV4_UNREACHABLE,
+  Icmpv4View,
+  IP_PROTOCOL,
+  updateChecksum16,
+} from '@netkit/frames'
+import type { Address } from '../address.ts'
+import { ICMP_QUOTE_BYTES } from '../limits.ts'
+import type { EngineContext } from './context.ts'
+import type { Packet } from './packet.ts'
+import type { Port } from './port.ts'
+
+const { destinationUnreachable, echoReply, echoRequest } = ICMPV4_TYPE
+
+/** ICMP of one engine. */
+export class Icmp {
+  readonly #engine: EngineContext
+  readonly #view = new Icmpv4View()
+
+  constructor(engine: EngineContext) {
+    this.#engine = engine
+  }
+
+  /** A message for one of our addresses, or for a group, came in. */
+  arrived(port: Port, packet: Packet): void {
+    const message = this.#view.at(packet.block, packet.payloadOffset, packet.payloadLength)
+    const fault = message.check()
+    if (fault !== undefined) {
+      port.drop(fault)
+      return
+    }
+    if (!message.verifyChecksum()) {
+      port.drop('icmpv4-bad-checksum')
+      return
+    }
+    switch (message.type) {
+      case echoRequest:
+        // RFC 1122 3.2.2.6 lets us ignore an echo to a group.
+        if (packet.group) port.drop('icmp-unsupported')
+        else if (this.#engine.role.answersEcho(packet.da, packet.db, packet.dc, packet.dd))
+          this.#reply(port, packet)
+        else port.drop('icmp-echo-world')
+        break
+      default:
+        port.drop('icmp-unsupported')
+    }
+  }
+
+  /** Nobody listens on the port the datagram was for. */
+  portUnreachable(port: Port, packet: Packet): void {
+    this.unreachable(port, packet, ICMPV4_UNREACHABLE.port)
+  }
+
+  /** We do not speak the packet's protocol. */
+  protocolUnreachable(port: Port, packet: Packet): void {
+    this.unreachable(port, packet, ICMPV4_UNREACHABLE.protocol)
+  }
+
+  /** Tells the sender of `packet` that it cannot be delivered, with a code of `ICMPV4_UNREACHABLE`. */
+  unreachable(port: Port, packet: Packet, code: number, nextHopMtu = 0): void {
+    if (packet.group || packet.family !== 4) return
+    const length = Math.min(packet.headerLength + packet.payloadLength, ICMP_QUOTE_BYTES)
+    // A host speaks for itself about its ports; about the way to it, the router does.
+    const about = code === ICMPV4_UNREACHABLE.port || code === ICMPV4_UNREACHABLE.protocol
+    const router = about ? undefined : this.#engine.role.addressTowards(port, 4)
+    const source = router ?? packet.destination()
+    this.#error(port, packet, source, code, nextHopMtu, length)
+  }
+
+  #error(
+    port: Port,
+    packet: Packet,
+    source: Address,
+    code: number,
+    nextHopMtu: number,
+    quoted: number,
+  ): void {
+    const { neighbor } = packet
+    if (!neighbor?.reachable) return
+    if (!port.icmpErrors.take(this.#engine.clock.now())) {
+      port.drop('icmp-rate')
+      return
+    }
+    const { output } = this.#engine
+    const length = ICMPV4_HEADER_LENGTH + quoted
+    const block = output.begin(port, 4, length)
+    if (!block) return
+    const at = output.payloadOffset
+    block.view.setUint8(at, destinationUnreachable)
+    block.view.setUint8(at + 1, code)
+    block.view.setUint16(at + 2, 0)
+    block.view.setUint16(at + 4, 0)
+    block.view.setUint16(at + 6, nextHopMtu)
+    block.bytes.set(
+      packet.block.bytes.subarray(packet.offset, packet.offset + quoted),
+      at + ICMPV4_HEADER_LENGTH,
+    )
+    block.view.setUint16(at + 2, checksum(block, at, length))
+    output.send(neighbor.mac, source, packet.source(), IP_PROTOCOL.icmpv4, length)
+  }
+
+  #reply(port: Port, packet: Packet): void {
+    const { neighbor } = packet
+    if (!neighbor?.reachable) return
+    const { output } = this.#engine
+    const length = packet.payloadLength
+    const source = packet.destination()
+    const destination = packet.source()
+    if (length > port.mtu - 20) {
+      const { bytes, view } = packet.block
+      const at = packet.payloadOffset
+      const copy = blockOf(bytes.slice(at, at + length))
+      copy.view.setUint8(0, echoReply)
+      copy.view.setUint16(
+        2,
+        updateChecksum16(view.getUint16(at + 2), view.getUint16(at), view.getUint16(at) & 0xff),
+      )
+      output.sendFragments(
+        port,
+        neighbor.mac,
+        source,
+        destination,
+        IP_PROTOCOL.icmpv4,
+        copy.bytes,
+        length,
+      )
+      return
+    }
+    const block = output.begin(port, 4, length)
+    if (!block) return
+    const at = output.payloadOffset
+    block.bytes.set(
+      packet.block.bytes.subarray(packet.payloadOffset, packet.payloadOffset + length),
+      at,
+    )
+    block.view.setUint8(at, echoReply)
+    block.view.setUint16(at + 2, 0)
+    block.view.setUint16(at + 2, checksum(block, at, length))
+    output.send(neighbor.mac, source, destination, IP_PROTOCOL.icmpv4, length)
+  }
+}

@@ -1,0 +1,174 @@
+/** What a gateway is told, checked and filled in. */
+
+import { NetkitError, parseIpv4, systemClock, systemRandom } from '@netkit/core'
+import type { Clock, Random } from '@netkit/core'
+import { formatMac, isGroupMac, parseMac } from '@netkit/frames'
+import { v4Address } from '../address.ts'
+import type { DhcpSettings } from './dhcp-server.ts'
+import type { AddressPlan } from './gateway-role.ts'
+import { DEFAULT_SUBNET, guestSubnet, hostAddressIn, planSubnet } from './subnet.ts'
+
+/** The gateway's MAC address unless another is asked for: locally administered, the same after a restart. */
+export const DEFAULT_GATEWAY_MAC = '02:6e:6b:00:00:01'
+
+/** A fixed address for one guest. */
+export interface StaticLease {
+  /** MAC address, like `52:54:00:12:34:56`. */
+  readonly mac: string
+  readonly ip: string
+  /** Name that the guest is given (option 12). */
+  readonly hostName?: string
+}
+
+/** What DHCP hands out beside addresses. */
+export interface DhcpOptions {
+  /** Lease time, `ms`. Default 24 h. */
+  readonly leaseMs?: number
+  /** First and last address of the pool. Default all of the subnet from the third address to the last but two. */
+  readonly first?: string
+  readonly last?: string
+  /** Addresses by MAC. */
+  readonly staticLeases?: readonly StaticLease[]
+  /** Resolvers. Default the gateway. */
+  readonly dnsServers?: readonly string[]
+  /** Default none. */
+  readonly domainName?: string
+  /** Default none. */
+  readonly searchDomains?: readonly string[]
+  /** Default none. */
+  readonly ntpServers?: readonly string[]
+}
+
+/** What the gateway is. Everything but `network` has a default. */
+export interface AddressingOptions {
+  /** The guests' subnet. Default 192.168.65.0/24; `chooseSubnet` avoids the host's own. */
+  readonly subnet?: string
+  /** Gateway and resolver. Default the subnet's first address. */
+  readonly gatewayAddress?: string
+  /** The host's loopback as guests see it. Default the subnet's last address. */
+  readonly hostAliasAddress?: string
+  /** MAC address on every link. */
+  readonly mac?: string
+  /** DHCP; `false` for none. */
+  readonly dhcp?: DhcpOptions | false
+  /** Answer ARP for every address that is no guest's. Default `false`. */
+  readonly proxyArp?: boolean
+  /** Guests may not reach each other. Default `false`. */
+  readonly isolated?: boolean
+  /** Default the platform's. */
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+/** The addressing, checked. */
+export interface Addressing {
+  readonly plan: AddressPlan
+  readonly mac: number
+  readonly clock: Clock
+  readonly random: Random
+  readonly dhcp: DhcpOptions | undefined
+  /** Reserved addresses by MAC. */
+  readonly reservations: ReadonlyMap<number, number>
+  readonly hostNames: ReadonlyMap<number, string>
+  readonly dnsServers: readonly number[]
+  readonly ntpServers: readonly number[]
+}
+
+/** Checks the addressing. @throws NetkitError that names the field. */
+export function addressing(options: AddressingOptions, aliasOn: boolean): Addressing {
+  const subnet = guestSubnet(options.subnet ?? DEFAULT_SUBNET)
+  const plan = planSubnet(subnet)
+  const dhcp = options.dhcp === false ? undefined : (options.dhcp ?? {})
+  const own = (text: string | undefined, field: string, fallback: number): number =>
+    text === undefined ? fallback : hostAddressIn(subnet, text, field)
+  const gateway = own(options.gatewayAddress, 'gatewayAddress', plan.gateway)
+  const hostAlias = own(options.hostAliasAddress, 'hostAliasAddress', plan.hostAlias)
+  if (gateway === hostAlias) {
+    throw new NetkitError(
+      'NETKIT_ADDRESS_TAKEN',
+      `hostAliasAddress: ${options.hostAliasAddress ?? subnet.at(-2)} is the gateway's address as well. Give them one each.`,
+    )
+  }
+  const first = own(dhcp?.first, 'dhcp.first', plan.first)
+  const last = own(dhcp?.last, 'dhcp.last', plan.last)
+  if (first > last) {
+    throw new NetkitError(
+      'NETKIT_DHCP_POOL',
+      `dhcp.first lies behind dhcp.last: the pool of ${subnet.toString()} would be empty.`,
+    )
+  }
+  const reservations = new Map<number, number>()
+  const hostNames = new Map<number, string>()
+  for (const lease of dhcp?.staticLeases ?? []) {
+    const mac = macAddress(lease.mac, 'dhcp.staticLeases')
+    const address = hostAddressIn(subnet, lease.ip, 'dhcp.staticLeases')
+    if (
+      address === gateway ||
+      address === hostAlias ||
+      [...reservations.values()].includes(address)
+    ) {
+      throw new NetkitError(
+        'NETKIT_ADDRESS_TAKEN',
+        `dhcp.staticLeases: ${lease.ip} for ${lease.mac} is taken: by the gateway, the host alias, or an earlier reservation.`,
+      )
+    }
+    reservations.set(mac, address)
+    if (lease.hostName !== undefined) hostNames.set(mac, lease.hostName)
+  }
+  return {
+    plan: {
+      ...plan,
+      subnet,
+      gateway,
+      hostAlias,
+      first,
+      last,
+      aliasOn,
+      proxyArp: options.proxyArp ?? false,
+      isolated: options.isolated ?? false,
+    },
+    mac: macAddress(options.mac ?? DEFAULT_GATEWAY_MAC, 'mac'),
+    clock: options.clock ?? systemClock,
+    random: options.random ?? systemRandom,
+    dhcp,
+    reservations,
+    hostNames,
+    dnsServers: dhcp?.dnsServers?.map((text) => ipv4(text, 'dhcp.dnsServers')) ?? [gateway],
+    ntpServers: dhcp?.ntpServers?.map((text) => ipv4(text, 'dhcp.ntpServers')) ?? [],
+  }
+}
+
+/** A unicast MAC address from text. */
+function macAddress(text: string, field: string): number {
+  const mac = parseMac(text)
+  if (mac !== undefined && mac !== 0 && !isGroupMac(mac)) return mac
+  throw new NetkitError(
+    'NETKIT_MAC_INVALID',
+    `${field}: '${text}' is not the MAC address of a station. Write it like ${formatMac(0x5254_0012_3456)}.`,
+  )
+}
+
+function ipv4(text: string, field: string): number {
+  const value = parseIpv4(text)
+  if (value !== undefined) return value
+  throw new NetkitError(
+    'NETKIT_ADDRESS_INVALID',
+    `${field}: '${text}' is not an IPv4 address. Write 192.0.2.1.`,
+  )
+}
+
+/** What the DHCP server hands out. */
+export function dhcpSettings(config: Addressing): DhcpSettings {
+  const { plan, dhcp } = config
+  return {
+    serverAddress: v4Address(plan.gateway),
+    subnetMask: (-1 << (32 - plan.subnet.prefixLength)) >>> 0,
+    broadcastAddress: plan.broadcast,
+    router: plan.gateway,
+    dnsServers: config.dnsServers,
+    domainName: dhcp?.domainName,
+    searchDomains: dhcp?.searchDomains ?? [],
+    ntpServers: config.ntpServers,
+    hostNames: config.hostNames,
+  }
+}

@@ -1,0 +1,345 @@
+/**
+ * The gateway's side of the engine: it owns every address but the guests', and trusts no guest's word about who it is.
+ *
+ * ```
+ *   192.168.65.0/24      .1 gateway: ours      .254 host alias: ours while it is on      the rest: guests
+ *   everything else      ours: TCP and UDP to it go out through the host
+ * ```
+ *
+ * Who may use an address: a guest with a lease for it, or the first guest that speaks from it (a static configuration inside the
+ * subnet, a second address, IPv6). It keeps the address until it has been silent for NEIGHBOR_AGE_MS and somebody else speaks from
+ * it. The gateway's own addresses, reservations and leases of others can never be claimed.
+ */
+
+import type { Cidr, NetkitError } from '@netkit/core'
+import { ArpView, ETHER_TYPE, IP_PROTOCOL, Ipv4View, isGroupMac, writeMac } from '@netkit/frames'
+import type { EthernetView, LinkState, UdpView } from '@netkit/frames'
+import { Address, v4Address } from '../address.ts'
+import type { DropReason } from '../engine/drops.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Neighbor } from '../engine/neighbors.ts'
+import type { Packet } from '../engine/packet.ts'
+import type { Port } from '../engine/port.ts'
+import type { Role } from '../engine/role.ts'
+import { NEIGHBORS_PER_GUEST, NEIGHBOR_AGE_MS } from '../limits.ts'
+import type { DhcpServer } from './dhcp-server.ts'
+import type { Leases } from './leases.ts'
+import { Stations } from './stations.ts'
+import type { SubnetPlan } from './subnet.ts'
+
+const MAPPED = 0xffff
+const HOST_UNREACHABLE = 1
+const FRAGMENTATION_NEEDED = 4
+
+/** How the gateway's addresses are laid out and what it answers for. */
+export interface AddressPlan extends SubnetPlan {
+  readonly subnet: Cidr
+  /** Whether the host alias is on. */
+  readonly aliasOn: boolean
+  /** Answer ARP for every address that is no guest's. */
+  readonly proxyArp: boolean
+  /** Guests may not reach each other. */
+  readonly isolated: boolean
+}
+
+/** What the role hands on. */
+export interface GatewayHandlers {
+  /** A datagram to an address that is ours, for which no port is bound here. */
+  datagram(port: Port, packet: Packet, udp: UdpView): void
+  stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void
+  /** Two guests claim one address. */
+  conflict(port: Port, kind: 'mac' | 'ip', claimed: string, holder: Port | undefined): void
+}
+
+/** A gateway's role. */
+export class GatewayRole implements Role {
+  readonly plan: AddressPlan
+  readonly gatewayAddress: Address
+  readonly aliasAddress: Address
+  readonly #handlers: GatewayHandlers
+  readonly #arp = new ArpView()
+  readonly #ipv4 = new Ipv4View()
+  /** Who spoke last: most often the next frame is its as well. */
+  #last: Neighbor | undefined
+  #engine: Engine | undefined
+  #stations: Stations | undefined
+  #leases: Leases | undefined
+  #dhcp: DhcpServer | undefined
+
+  constructor(plan: AddressPlan, handlers: GatewayHandlers) {
+    this.plan = plan
+    this.gatewayAddress = v4Address(plan.gateway)
+    this.aliasAddress = v4Address(plan.hostAlias)
+    this.#handlers = handlers
+  }
+
+  /** Joins the parts that need each other. */
+  join(engine: Engine, leases: Leases, dhcp: DhcpServer | undefined): void {
+    this.#engine = engine
+    this.#leases = leases
+    this.#dhcp = dhcp
+    this.#stations = new Stations(engine, this.plan.isolated)
+  }
+
+  get #parts(): Engine {
+    if (!this.#engine) throw new Error('the role is used before join()')
+    return this.#engine
+  }
+
+  attached(port: Port): void {
+    this.#stations?.add(port)
+  }
+
+  detached(port: Port): void {
+    this.#last = undefined
+    this.#stations?.remove(port)
+  }
+
+  frame(port: Port, ethernet: EthernetView): boolean {
+    const stations = this.#stations
+    if (!stations) return false
+    const { source, destination } = ethernet
+    const { mac } = this.#parts
+    if (isGroupMac(source)) {
+      port.drop('ethernet-group-source')
+      return false
+    }
+    const refusal = source === mac ? 'mac-spoofed' : stations.refuse(port, source)
+    if (refusal !== undefined) {
+      port.drop(refusal)
+      if (refusal === 'mac-spoofed')
+        this.#handlers.conflict(port, 'mac', source.toString(16), stations.holder(source, port))
+      return false
+    }
+    if (destination === mac) return true
+    if (isGroupMac(destination)) {
+      if (stations.several && this.#mayPass(port, ethernet)) stations.flood(port, ethernet)
+      return true
+    }
+    const to = stations.holder(destination, port)
+    if (!to) port.drop('ethernet-foreign')
+    else if (this.#mayPass(port, ethernet)) stations.pass(port, to, ethernet)
+    return false
+  }
+
+  source(port: Port, packet: Packet, mac: number): boolean {
+    const { sa, sb, sc, sd } = packet
+    if (sd === 0 && sc === MAPPED) {
+      // A client without an address: DHCP, and nothing else.
+      packet.neighbor = undefined
+      if (packet.protocol === IP_PROTOCOL.udp && packet.group) return true
+      port.drop('ip-martian')
+      return false
+    }
+    const refusal = this.refuseClaim(port, sa, sb, sc, sd, mac)
+    if (refusal !== undefined) {
+      port.drop(refusal)
+      return false
+    }
+    packet.neighbor = this.#last
+    return true
+  }
+
+  refuseClaim(
+    port: Port,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    mac: number,
+  ): DropReason | undefined {
+    const { neighbors, now } = this.#parts
+    const last = this.#last
+    if (last && last.mac === mac && last.address.is(a, b, c, d) && last.port === port) {
+      last.heardAt = now
+      return undefined
+    }
+    const known = neighbors.get(a, b, c, d)
+    if (known?.port === port && known.reachable) {
+      neighbors.confirm(known, port, mac)
+      this.#last = known
+      return undefined
+    }
+    const refusal = this.#refuseNew(port, a, b, c, d, mac, known)
+    if (refusal !== undefined) return refusal
+    if (known && known.port !== port) neighbors.forget(known)
+    this.#last = neighbors.heard(new Address(a, b, c, d), port, mac)
+    return undefined
+  }
+
+  isBroadcast(destination: number): boolean {
+    return destination === 0xffff_ffff || destination === this.plan.broadcast
+  }
+
+  owns(a: number, b: number, c: number, d: number): boolean {
+    return !this.#inSubnet(a, b, c, d) || this.#isNamed(d)
+  }
+
+  resolvesTo(port: Port, a: number, b: number, c: number, d: number): boolean {
+    if (!this.#inSubnet(a, b, c, d)) return this.plan.proxyArp
+    if (this.#isNamed(d)) return true
+    if (!this.plan.proxyArp) return false
+    // By proxy for what is nobody's: never for the guest's own address, nor for another guest that answers itself.
+    const known = this.#parts.neighbors.get(a, b, c, d)
+    const leased = this.#leases?.holder(d >>> 0, this.#parts.now)
+    return known === undefined && leased?.guest !== port.name
+  }
+
+  isOwn(a: number, b: number, c: number, d: number): boolean {
+    return this.gatewayAddress.is(a, b, c, d)
+  }
+
+  answersEcho(a: number, b: number, c: number, d: number): boolean {
+    return this.#inSubnet(a, b, c, d) && this.#isNamed(d)
+  }
+
+  addressTowards(_port: Port, family: 4 | 6): Address | undefined {
+    return family === 4 ? this.gatewayAddress : undefined
+  }
+
+  elsewhere(port: Port, packet: Packet): void {
+    const to = this.#parts.neighbors.get(packet.da, packet.db, packet.dc, packet.dd)
+    if (!to?.reachable) {
+      port.drop('ip-not-ours')
+      this.#parts.icmp.unreachable(port, packet, HOST_UNREACHABLE)
+    } else if (this.plan.isolated && to.port !== port) port.drop('bridge-isolated')
+    else this.#forward(port, packet, to)
+  }
+
+  datagram(port: Port, packet: Packet, udp: UdpView): void {
+    if (this.#dhcp?.takes(packet, udp)) this.#dhcp.arrived(port, packet, udp)
+    else this.#handlers.datagram(port, packet, udp)
+  }
+
+  route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined {
+    const { neighbors, ports } = this.#parts
+    const known = neighbors.find(to)
+    if (known?.reachable) {
+      run?.(true)
+      return known
+    }
+    if (!this.#inSubnet(to.a, to.b, to.c, to.d) || this.#isNamed(to.d)) return undefined
+    // A guest that was never heard: ask where its lease is, or where there is only one.
+    const guest = this.#leases?.holder(to.v4, this.#parts.now)?.guest
+    const first = [...ports].find((port) => guest === undefined || port.name === guest)
+    return first && neighbors.resolve(to, first, run)
+  }
+
+  stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void {
+    this.#handlers.stateChanged(port, state, cause)
+  }
+
+  /** Whether a machine other than `mac` uses the address without a lease. */
+  inUse(address: number, mac: number): boolean {
+    const neighbor = this.#engine?.neighbors.get(0, 0, MAPPED, address | 0)
+    return (
+      neighbor !== undefined &&
+      neighbor.reachable &&
+      neighbor.mac !== mac &&
+      neighbor.heardAt + NEIGHBOR_AGE_MS > this.#parts.now
+    )
+  }
+
+  #refuseNew(
+    port: Port,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    mac: number,
+    known: Neighbor | undefined,
+  ): DropReason | undefined {
+    const { now } = this.#parts
+    if (!this.#inSubnet(a, b, c, d) || this.#isNamed(d)) return 'address-spoofed'
+    const value = d >>> 0
+    if (value === this.plan.network || value === this.plan.broadcast) return 'address-spoofed'
+    if (value === this.plan.hostAlias) return 'address-spoofed'
+    const lease = this.#leases?.holder(value, now)
+    const others =
+      (lease && lease.guest !== port.name) || this.#leases?.isReservedFor(value, mac) === false
+    const heard =
+      known?.reachable === true &&
+      known.port !== port &&
+      known.port.link.state === 'up' &&
+      known.heardAt + NEIGHBOR_AGE_MS > now
+    if (others || heard) {
+      this.#handlers.conflict(port, 'ip', v4Address(value).text, known?.port)
+      return 'address-spoofed'
+    }
+    return this.#count(port) >= NEIGHBORS_PER_GUEST ? 'address-limit' : undefined
+  }
+
+  #count(port: Port): number {
+    let count = 0
+    for (const neighbor of this.#parts.neighbors.all()) if (neighbor.port === port) count++
+    return count
+  }
+
+  #inSubnet(a: number, b: number, c: number, d: number): boolean {
+    return a === 0 && b === 0 && c === MAPPED && this.plan.subnet.containsIpv4(d >>> 0)
+  }
+
+  /** An address of the subnet that is ours. */
+  #isNamed(d: number): boolean {
+    const value = d >>> 0
+    return value === this.plan.gateway || (this.plan.aliasOn && value === this.plan.hostAlias)
+  }
+
+  /** Whether a frame may go to other guests: its sender is who it says, and it is nothing that only a gateway may send. */
+  #mayPass(port: Port, ethernet: EthernetView): boolean {
+    const { block, payloadOffset, payloadLength, source } = ethernet
+    switch (ethernet.etherType) {
+      case ETHER_TYPE.arp: {
+        const arp = this.#arp.at(block, payloadOffset, payloadLength)
+        if (arp.check() !== undefined || arp.senderMac !== source) return false
+        const ip = arp.senderIp | 0
+        return ip === 0 || this.refuseClaim(port, 0, 0, MAPPED, ip, source) === undefined
+      }
+      case ETHER_TYPE.ipv4: {
+        const ip = this.#ipv4.at(block, payloadOffset, payloadLength)
+        if (ip.check() !== undefined) return false
+        const from = ip.source | 0
+        // DHCP is between a guest and the gateway: nobody else hears or speaks it.
+        if (ip.protocol === IP_PROTOCOL.udp && ip.payloadLength >= 4) {
+          const ports = block.view.getUint32(ip.payloadOffset)
+          if (ports >>> 16 === 67) {
+            port.drop('rogue-dhcp')
+            return false
+          }
+          if ((ports & 0xffff) === 67) return false
+        }
+        return this.refuseClaim(port, 0, 0, MAPPED, from, source) === undefined
+      }
+      default:
+        return false
+    }
+  }
+
+  /** Passes a packet on to another guest that the sender takes for a host behind us. */
+  #forward(port: Port, packet: Packet, to: Neighbor): void {
+    if (packet.ttl <= 1) {
+      port.drop('ip-ttl')
+      return
+    }
+    const length = packet.headerLength + packet.payloadLength
+    if (length > to.port.mtu) {
+      port.drop('ip-ttl')
+      this.#parts.icmp.unreachable(port, packet, FRAGMENTATION_NEEDED, to.port.mtu)
+      return
+    }
+    const room = to.port.begin(14 + length)
+    if (!room) {
+      to.port.drop('bridge-no-credit')
+      return
+    }
+    const { block, offset } = room
+    writeMac(block.view, offset, to.mac)
+    writeMac(block.view, offset + 6, this.#parts.mac)
+    block.view.setUint16(offset + 12, ETHER_TYPE.ipv4)
+    block.bytes.set(packet.block.bytes.subarray(packet.offset, packet.offset + length), offset + 14)
+    const header = this.#ipv4.at(block, offset + 14, length)
+    header.ttl = packet.ttl - 1
+    header.fillChecksum()
+    to.port.commit(14 + length)
+  }
+}

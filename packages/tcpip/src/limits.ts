@@ -1,0 +1,103 @@
+/**
+ * Every bound, timeout and default of the engine around TCP, with its unit in the name and its reason beside it.
+ * TCP's own are in `tcp/`. A hostile guest reaches one of these, and then harms only itself: each is per guest unless it says otherwise.
+ */
+
+// --- Link and switch ---
+
+/** MTU without a better idea: what every guest can take. Jumbo (65520, as passt does) is asked for, since many clients ignore DHCP option 26. */
+export const DEFAULT_MTU_BYTES = 1500
+/** Smallest MTU that IPv6 allows (RFC 8200 5). */
+export const MIN_MTU_BYTES = 1280
+/** Frames handled before the engine lets other I/O have its turn: about 2 ms of work. */
+export const FRAMES_PER_TURN = 2048
+/** MAC addresses one guest may use: a bridge of containers inside it, not a flood. */
+export const MACS_PER_GUEST = 64
+/** A MAC address that was silent this long may move to another port (IEEE 802.1D 7.9.2 default). */
+export const MAC_AGE_MS = 300_000
+/** IP addresses one guest may use. */
+export const NEIGHBORS_PER_GUEST = 64
+/** Bytes of other guests' frames that one guest is passed per turn: its own flows must find credit as well. */
+export const BRIDGED_BYTES_PER_TURN = 262_144
+/** An address that was silent this long may be taken over by another guest (Linux keeps a neighbor up to 60 s unconfirmed). */
+export const NEIGHBOR_AGE_MS = 60_000
+
+// --- Address resolution ---
+
+/** Between two ARP requests or neighbor solicitations for one address (RFC 4861 10, RETRANS_TIMER). */
+export const RESOLVE_RETRY_MS = 1_000
+/** Requests before the address counts as unreachable (RFC 4861 10, MAX_MULTICAST_SOLICIT). */
+export const RESOLVE_TRIES = 3
+/** Addresses being resolved at once per engine: a scan from the host side must not fill the table. */
+export const RESOLVE_PENDING = 256
+/** Datagrams that wait for one address (RFC 1122 2.3.2.2 asks for at least one). */
+export const RESOLVE_QUEUE = 16
+
+// --- DHCP ---
+
+/** Lease time. A laptop sleeps overnight and wakes with the same address. */
+export const LEASE_MS = 86_400_000
+/** How long an offered address waits for its REQUEST. */
+export const OFFER_MS = 60_000
+/** How long an address that somebody else answered for (DECLINE) is left alone. */
+export const DECLINED_MS = 600_000
+/** Room for the longest answer: the fixed part and the options of a long search list. */
+export const DHCP_MESSAGE_MAX_BYTES = 4_096
+/** Addresses one guest may lease: it may carry a few interfaces or nested machines, but not the pool. */
+export const LEASES_PER_GUEST = 16
+
+// --- ICMP ---
+
+/** ICMP errors per second to one guest (RFC 1812 4.3.2.8 asks for a limit; Linux sends 1000 in all). */
+export const ICMP_ERRORS_PER_SECOND = 200
+/** Bytes of the offending packet quoted in an ICMP error (RFC 1812 4.3.2.3: not beyond 576 in all). */
+export const ICMP_QUOTE_BYTES = 548
+
+// --- Fragments ---
+
+/** How long fragments wait for the rest (RFC 8200 4.5 has 60 s; Linux 30 s; a virtual link needs less). */
+export const REASSEMBLY_MS = 15_000
+/** Datagrams in reassembly. */
+export const REASSEMBLY_DATAGRAMS = 64
+/** Pieces of one datagram: 65,535 bytes in pieces of 576 are 119. */
+export const REASSEMBLY_FRAGMENTS = 128
+/** Bytes held in reassembly. */
+export const REASSEMBLY_BYTES = 1_048_576
+
+// --- TCP flows ---
+
+/** Host connects and half-open handshakes at once. Tailscale's forwarder takes 2048 here; a browser never passes a few hundred. */
+export const HALF_OPEN_PER_GUEST = 2_048
+/** Of these, to one destination (address and port): a black-holed one must not take them all. */
+export const HALF_OPEN_PER_DESTINATION = 256
+/** Flows of one guest. Each is a file descriptor of the process. */
+export const FLOWS_PER_GUEST = 16_384
+/** Our own connect timeout, well under the host's two minutes, so that a dead destination costs a bounded time. */
+export const CONNECT_TIMEOUT_MS = 30_000
+/** Connections a listener holds in the handshake. */
+export const LISTEN_BACKLOG = 511
+/** Ended flows that `snapshot()` still shows. */
+export const RECENT_FLOWS = 256
+
+// --- UDP ---
+
+/** A mapping without traffic either way ends (RFC 4787 REQ-5: not under two minutes). */
+export const UDP_IDLE_MS = 120_000
+/** The same towards port 53: one question, one answer. */
+export const UDP_DNS_IDLE_MS = 10_000
+/** Mappings; the least recently used makes room. */
+export const UDP_MAPPINGS_PER_GUEST = 4_096
+/** Datagrams that wait while a mapping's host socket is being bound. */
+export const UDP_BINDING_QUEUE = 64
+/** Bytes handed to one host socket and not yet sent: beyond it datagrams are dropped, as a NIC would. */
+export const UDP_QUEUED_BYTES = 4_194_304
+/** Remote addresses one mapping remembers for address-dependent filtering. */
+export const UDP_FILTER_ENTRIES = 1_024
+/** Largest UDP payload over IPv4: 65,535 less the IP and UDP headers. */
+export const UDP_PAYLOAD_MAX_BYTES = 65_507
+
+// --- Ports ---
+
+/** Ephemeral ports (RFC 6335 6). */
+export const EPHEMERAL_FIRST = 49_152
+export const EPHEMERAL_LAST = 65_535
