@@ -214,6 +214,9 @@ class Mux implements ForwarderMux, MuxChannelLink {
         reason: 'the forwarder dials TCP and unix sockets',
       })
     }
+    // As with any other dial, a signal that fires at once leaves nothing behind.
+    await Promise.resolve()
+    options.signal?.throwIfAborted()
     return this.#open(isIpEndpoint(to) ? { protocol: 'tcp', to } : { protocol: 'unix', to })
   }
 

@@ -314,12 +314,15 @@ describe('what the host lets us bind', () => {
     expect(obstacle).toMatchObject({ code: 'EACCES' })
     expect(obstacle?.hint).toContain('ip_unprivileged_port_start=80')
     expect(obstacle?.hint).toContain('setcap')
-    const missing = hostHolders({
+    const withoutHelper = hostHolders({
       facts: linuxFacts,
       addresses,
       helper: () => ({ ready: false, hint: 'Start netkit-portd' }),
     })
-    const other = await missing.obstacle?.({ protocol: 'tcp', ip: '127.0.0.1', port: 80 }, signal)
+    const other = await withoutHelper.obstacle?.(
+      { protocol: 'tcp', ip: '127.0.0.1', port: 80 },
+      signal,
+    )
     expect(other).toMatchObject({
       code: 'HELPER_MISSING',
       hint: expect.stringContaining('Start netkit-portd'),
