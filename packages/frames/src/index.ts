@@ -4,6 +4,9 @@
  * @packageDocumentation
  */
 export { type ArenaStats } from './checksum/arena.ts'
+export { describeFrame } from './capture/describe-frame.ts'
+export * from './capture/packet-capture.ts'
+export * from './capture/trace.ts'
 export * from './checksum/checksum.ts'
 export * from './frame-link.ts'
 export * from './framing/framing.ts'
@@ -13,10 +16,13 @@ export * from './framing/reconnecting-link.ts'
 export { streamLink, type StreamLinkOptions } from './framing/stream-link.ts'
 export * from './framing/vmn3t.ts'
 export { DEFAULT_MTU_BYTES, MAX_FRAME_BYTES, MAX_MTU_BYTES } from './limits.ts'
+export * from './impair/impair.ts'
 export * from './link/datagram-link.ts'
 export type { LinkDropReason } from './link/link-base.ts'
 export * from './link/memory-link.ts'
 export * from './link/message-link.ts'
+export * from './link/observed-link.ts'
+export * from './switch/switch.ts'
 export * from './wire/arp.ts'
 export {
   type ClasslessRoute,

@@ -71,3 +71,23 @@ export const MAX_SEARCH_DOMAINS = 64
 export const MAX_DHCP_OPTION_BYTES = 4096
 /** A DHCP message that every client takes: 576 bytes less IP and UDP headers (RFC 2131 2). */
 export const DEFAULT_DHCP_MESSAGE_BYTES = 548
+/** A switch forgets a station that was silent for this long: the default of Linux bridges and IEEE 802.1D (7.9.2). */
+export const SWITCH_AGE_MS = 300_000
+/** Stations that are learned behind one port: a nested bridge of containers, but no flood of invented addresses. */
+export const SWITCH_STATIONS_PER_PORT = 256
+
+/** Frames that an impaired link holds back in each direction: 1 Gbit/s for 32 ms. */
+export const IMPAIR_QUEUE_BYTES: number = 4 * 1024 * 1024
+/** Queue of a rate-limited direction before frames are dropped at its tail: 20 ms at 100 Mbit/s, as in a home router. */
+export const IMPAIR_RATE_QUEUE_BYTES: number = 256 * 1024
+/** How far a reordered frame falls behind, unless said otherwise. */
+export const IMPAIR_REORDER_MS = 10
+
+/** Captured bytes are handed to their file in pieces of this size. */
+export const PCAP_CHUNK_BYTES: number = 64 * 1024
+/** A capture is on disk after this time at the latest, so that it can be watched while it grows. */
+export const PCAP_FLUSH_MS = 500
+/** Memory of a capture ring: some ten thousand frames of headers, or about 2,700 full ones. */
+export const PCAP_RING_BYTES: number = 4 * 1024 * 1024
+/** Comments of a packet beyond this are cut; Wireshark shows them in one line. */
+export const PCAP_COMMENT_BYTES = 1024

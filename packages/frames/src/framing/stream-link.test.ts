@@ -110,7 +110,7 @@ describe.each([u32be, u16le])('stream link, $name', (framing) => {
     await settle()
     expect(log.frames).toEqual([testFrame(1)])
     expect(link.stats().dropped).toMatchObject({
-      zeroLength: 1,
+      'zero-length': 1,
       runt: 2,
       oversize: 0,
       truncated: 0,

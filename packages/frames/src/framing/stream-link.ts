@@ -225,7 +225,7 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
   }
 
   readEmptyFrame(): void {
-    this.drop('zeroLength')
+    this.drop('zero-length')
   }
 
   readBatchEnd(): void {

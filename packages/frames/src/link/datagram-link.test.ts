@@ -127,7 +127,7 @@ test('a sink that keeps everything loses frames by count, not memory', () => {
     kept.push(block)
   }
   for (let i = 0; i < 3000; i++) port.arrive(testFrame(i, 1514))
-  const { noMemory = 0 } = link.stats().dropped
+  const { 'no-memory': noMemory = 0 } = link.stats().dropped
   expect(noMemory).toBeGreaterThan(1000)
   expect(kept.length + noMemory).toBe(3000)
   for (const block of kept) block.unpin()
@@ -139,7 +139,7 @@ test('datagrams that are no frames are counted', () => {
   const { port, link, log } = linked({ peer: qemu })
   for (const length of [0, 13, 1519, 65_507]) port.arrive(new Uint8Array(length))
   expect(log.frames).toEqual([])
-  expect(link.stats().dropped).toMatchObject({ zeroLength: 1, runt: 1, oversize: 2 })
+  expect(link.stats().dropped).toMatchObject({ 'zero-length': 1, runt: 1, oversize: 2 })
 })
 
 test('a kernel that takes nothing ends the credit; it is asked again each ms', async () => {

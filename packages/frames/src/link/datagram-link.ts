@@ -121,7 +121,7 @@ class UdpLink extends PacketLink implements DatagramLink {
       const inbox = this.#inbox
       const block = inbox.reserve(bytes.length)
       if (block === undefined) {
-        this.drop('noMemory')
+        this.drop('no-memory')
         return
       }
       const { offset } = inbox

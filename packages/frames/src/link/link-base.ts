@@ -14,16 +14,16 @@ import {
 /**
  * Why an incoming frame did not reach the sink.
  *
- * - `zeroLength`: a length prefix of 0, or an empty message.
+ * - `zero-length`: a length prefix of 0, or an empty message.
  * - `runt`: shorter than an Ethernet header.
  * - `oversize`: longer than the link's MTU allows.
  * - `truncated`: the medium ended within a frame.
- * - `noMemory`: the sink keeps all read memory, on a medium that cannot wait.
+ * - `no-memory`: the sink keeps all read memory, on a medium that cannot wait.
  * - `paused`: it came while reading was paused, on a medium that cannot wait.
  * - `stranger`: it came from somebody else than the peer.
  */
 export type LinkDropReason =
-  'zeroLength' | 'runt' | 'oversize' | 'truncated' | 'noMemory' | 'paused' | 'stranger'
+  'zero-length' | 'runt' | 'oversize' | 'truncated' | 'no-memory' | 'paused' | 'stranger'
 
 /** The MTU, or an error that names it. */
 export function checkedMtu(mtu: number): number {
@@ -50,11 +50,11 @@ export abstract class LinkBase implements FrameLink {
   #framesOut = 0
   #bytesOut = 0
   readonly #dropped: Record<LinkDropReason, number> = {
-    zeroLength: 0,
+    'zero-length': 0,
     runt: 0,
     oversize: 0,
     truncated: 0,
-    noMemory: 0,
+    'no-memory': 0,
     paused: 0,
     stranger: 0,
   }
@@ -108,7 +108,7 @@ export abstract class LinkBase implements FrameLink {
 
   /** Hands a frame of the medium to the sink, or counts why not. */
   protected receive(block: Block, offset: number, length: number): void {
-    if (length < ETHERNET_HEADER_BYTES) this.drop(length === 0 ? 'zeroLength' : 'runt')
+    if (length < ETHERNET_HEADER_BYTES) this.drop(length === 0 ? 'zero-length' : 'runt')
     else if (length > this.longestFrame) this.drop('oversize')
     else {
       this.#framesIn++

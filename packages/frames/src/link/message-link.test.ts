@@ -59,7 +59,7 @@ describe('a link over messages', () => {
     link.attach(log)
     for (const length of [0, 13, 1519, 100_000]) port.arrive(new Uint8Array(length))
     port.arrive(testFrame(1))
-    expect(link.stats().dropped).toMatchObject({ zeroLength: 1, runt: 1, oversize: 2 })
+    expect(link.stats().dropped).toMatchObject({ 'zero-length': 1, runt: 1, oversize: 2 })
     expect(log.frames).toEqual([testFrame(1)])
   })
 
