@@ -15,15 +15,13 @@ export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): strin
 }
 
 /**
- * The folder `name` below `cache`, filled by `fill` on first use. It appears complete or not at all: `fill` works in a
+ * Fills `folder` on first use, and gives it. It appears complete or not at all: `fill` works in a
  * temporary folder beside it, so a crash or a second process leaves no half-made entry.
  */
 export async function cachedFolder(
-  cache: string,
-  name: string,
-  fill: (folder: string) => Promise<void>,
+  folder: string,
+  fill: (draft: string) => Promise<void>,
 ): Promise<string> {
-  const folder = join(cache, name)
   if (existsSync(folder)) return folder
   await mkdir(join(folder, '..'), { recursive: true })
   const draft = await mkdtemp(`${folder}.draft-`)

@@ -29,3 +29,6 @@ export const QEMU_AGENTS = 4
 
 /** How long `apt-get` and `dpkg-deb` may take together per step, in ms. The i386 kernel package is 50 MB. */
 export const PACKAGE_TIMEOUT_MS = 180_000
+
+/** How long a guest may take to move 64 MB and hash it. A busy machine emulates at a few MB/s. */
+export const BULK_TIMEOUT_MS = 180_000

@@ -78,7 +78,7 @@ export async function debianPackages(
       return found.split(':', 1).join('')
     },
     unpacked: (name) =>
-      cachedFolder(cache, join('debian', `${name}-${architecture}`), async (folder) => {
+      cachedFolder(join(cache, 'debian', `${name}-${architecture}`), async (folder) => {
         await refresh()
         progress(`downloading ${name} (${architecture})`)
         const download = await run('apt-get', ['download', name], folder)

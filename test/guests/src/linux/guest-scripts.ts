@@ -52,7 +52,7 @@ export const INIT_SCRIPT = `#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /var /usr/bin /usr/sbin /sbin
 /bin/busybox --install -s /bin
 export PATH=/usr/local/bin:/bin:/usr/bin:/sbin:/usr/sbin HOME=/root TERM=linux LC_ALL=C
-export NETKIT_GUEST_FOLDER=${GUEST_FOLDER}
+export NETKIT_GUEST_FOLDER=${GUEST_FOLDER} NETKIT_UDHCPC=/usr/share/udhcpc.sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev

@@ -98,8 +98,7 @@ export async function qemuFiles(cache: string, progress: Progress): Promise<Qemu
     }
     const key = createHash('sha256').update(inputs.join('\0')).digest('hex').slice(0, 16)
     const folder = await cachedFolder(
-      cache,
-      join('qemu', `${kernel.version}-${key}`),
+      join(cache, 'qemu', `${kernel.version}-${key}`),
       async (draft) => {
         progress(`building an initramfs for Linux ${kernel.version}`)
         const { modules } = kernel
