@@ -91,3 +91,10 @@ export const PCAP_FLUSH_MS = 500
 export const PCAP_RING_BYTES: number = 4 * 1024 * 1024
 /** Comments of a packet beyond this are cut; Wireshark shows them in one line. */
 export const PCAP_COMMENT_BYTES = 1024
+
+/** IPv6 extension headers of one packet. Each kind but destination options may occur once (RFC 8200 4.1), so 8 is generous. */
+export const MAX_IPV6_EXTENSION_HEADERS = 8
+/** Options in one extension header, padding aside: as many as Linux takes (`max_hbh_opts_number`). */
+export const MAX_IPV6_OPTIONS = 8
+/** Options of one neighbour discovery message that are read. */
+export const MAX_NDP_OPTIONS = 32

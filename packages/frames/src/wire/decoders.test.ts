@@ -8,7 +8,10 @@ import { Dhcpv4View, encodeDhcpv4, parseDhcpv4 } from './dhcpv4.ts'
 import { DROP_REASONS, type DropReason } from './drop-reason.ts'
 import { encodeEthernet, EthernetView, parseEthernet } from './ethernet.ts'
 import { encodeIcmpv4, Icmpv4View, parseIcmpv4 } from './icmpv4.ts'
+import { encodeIcmpv6, Icmpv6View, parseIcmpv6 } from './icmpv6.ts'
 import { encodeIpv4, Ipv4View, parseIpv4 } from './ipv4.ts'
+import { encodeIpv6, Ipv6View, parseIpv6 } from './ipv6.ts'
+import { encodeNdp, NdpView, parseNdp } from './ndp.ts'
 import { TcpOptions, writeTcpOptions } from './tcp-options.ts'
 import { encodeTcp, parseTcp, TcpView } from './tcp.ts'
 import { encodeUdp, parseUdp, UdpView } from './udp.ts'
@@ -92,6 +95,68 @@ const codecs: Record<string, Codec<View>> = {
         block,
         offset,
       ).length,
+  }),
+  ipv6: codec({
+    view: new Ipv6View(),
+    parse: parseIpv6,
+    encode: (block, offset) => {
+      const address = new Uint8Array(16).fill(0x20)
+      const payloadLength = 40
+      encodeIpv6(
+        { source: address, destination: address, protocol: 0, payloadLength },
+        block,
+        offset,
+      )
+      // hop-by-hop, routing (used up), destination, fragment and UDP
+      block.bytes.set([43, 0, 5, 2, 0, 0, 1, 0], offset + 40)
+      block.bytes.set([60, 0, 4, 0, 0, 0, 0, 0], offset + 48)
+      block.bytes.set([44, 0, 1, 4, 0, 0, 0, 0], offset + 56)
+      block.bytes.set([17, 0, 0, 1, 0, 0, 0, 7], offset + 64)
+      return 40 + payloadLength
+    },
+    read: (view) => view.pseudoHeader(),
+  }),
+  icmpv6: codec({
+    view: new Icmpv6View(),
+    parse: parseIcmpv6,
+    encode: (block, offset) =>
+      encodeIcmpv6({ type: 2, mtu: 1400, bodyLength: 4 }, block, offset) + 4,
+    read: (view) => view.verifyChecksum(0),
+  }),
+  ndp: codec({
+    view: new NdpView(),
+    parse: parseNdp,
+    encode: (block, offset) =>
+      encodeNdp(
+        {
+          type: 134,
+          hopLimit: 64,
+          managed: false,
+          otherConfiguration: true,
+          preference: 0,
+          routerLifetime: 1800,
+          reachableTime: 0,
+          retransTimer: 0,
+          options: {
+            sourceLinkAddress: 1,
+            mtu: 1500,
+            prefixes: [
+              {
+                address: new Uint8Array(16),
+                prefixLength: 64,
+                onLink: true,
+                autonomous: true,
+                validLifetime: 2,
+                preferredLifetime: 1,
+              },
+            ],
+            resolvers: [{ lifetime: 3, addresses: [new Uint8Array(16)] }],
+            searchDomains: [{ lifetime: 4, names: ['a.example'] }],
+          },
+        },
+        block,
+        offset,
+      ),
   }),
   udp: codec({
     view: new UdpView(),

@@ -232,7 +232,7 @@ function collect(field: Uint8Array, raw: Map<number, Uint8Array>): boolean {
     const length = field[at + 1]
     const end = at + 2 + (length ?? 0)
     if (length === undefined || end > field.length) return false
-    const part = field.slice(at + 2, end)
+    const part = new Uint8Array(field.subarray(at + 2, end))
     const before = raw.get(code)
     raw.set(code, before === undefined ? part : joined(before, part))
     at = end

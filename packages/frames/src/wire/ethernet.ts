@@ -5,6 +5,9 @@
  * copies and judges nothing; `check()` says why the bytes cannot be used, and after it returned `undefined` no getter reads
  * outside the packet. For output, write with the setters (or `encode…`) and never call `check()`. `at()` is written out in
  * each view, as one shared by all would see every view's shape and lose V8's inline caches.
+ *
+ * Bytes that parsed fields keep are copied with `new Uint8Array(….subarray(…))`: a block may wrap a Buffer, whose `slice`
+ * copies nothing.
  */
 
 import type { Block } from '@netkit/core'

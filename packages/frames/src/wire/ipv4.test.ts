@@ -183,3 +183,10 @@ test.each([
 test('an end-of-options byte ends the walk, whatever follows', () => {
   expect(golden([0, 0x46], [20, 0], [21, 131]).check()).toBeUndefined()
 })
+
+test('parsed options are a copy, even of a block over a Buffer', () => {
+  const block = blockOf(Buffer.from(golden([0, 0x46], [20, 7], [21, 4]).block.bytes))
+  const fields = parseIpv4(new Ipv4View().at(block, 0, block.length))
+  block.bytes.fill(0xff)
+  expect(fields?.options).toEqual(Uint8Array.of(7, 4, 0, 0))
+})

@@ -207,7 +207,9 @@ export function parseIpv4(view: Ipv4View): Required<Ipv4Fields> | undefined {
   if (view.check() !== undefined) return undefined
   const { source, destination, protocol, payloadLength, ttl, trafficClass, identification } = view
   const { dontFragment, moreFragments, fragmentOffset, offset, payloadOffset } = view
-  const options = view.block.bytes.slice(offset + IPV4_HEADER_LENGTH, payloadOffset)
+  const options = new Uint8Array(
+    view.block.bytes.subarray(offset + IPV4_HEADER_LENGTH, payloadOffset),
+  )
   return {
     source,
     destination,
