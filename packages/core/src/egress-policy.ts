@@ -11,6 +11,11 @@ export interface FlowOrigin {
   readonly layer: 'tcpip' | 'dns' | 'proxy' | 'ports' | 'apiproxy' | 'user'
   /** Which guest, where there is one. */
   readonly guest?: string
+  /**
+   * Who chose the destination: the guest (the default where `guest` is set), or the host's own configuration, as for an upstream
+   * resolver or proxy, which may well be on the host's loopback.
+   */
+  readonly chosenBy?: 'guest' | 'host'
   /** The client's end as the guest sees it. */
   readonly source?: IpEndpoint
   /** Number of the flow in the gateway's snapshot. */
@@ -28,6 +33,8 @@ export interface FlowRequest {
   readonly ip: string | undefined
   /** What kind of address that is; `none` where there is no address (a path). */
   readonly scope: AddressScope | 'none'
+  /** The guest asked for the host alias, and `ip` is the loopback address that it stands for. */
+  readonly viaAlias?: boolean
   readonly origin: FlowOrigin | undefined
 }
 
@@ -43,6 +50,11 @@ export interface Verdict {
   readonly reason: string
   /** For a denial; default `reset`. */
   readonly reply?: DenialReply
+}
+
+/** Whether a guest chose the destination: then the rules for guests hold. */
+export function isChosenByGuest(origin: FlowOrigin | undefined): boolean {
+  return (origin?.chosenBy ?? (origin?.guest === undefined ? 'host' : 'guest')) === 'guest'
 }
 
 /** Decides about flows. May be asked again for a live flow when it changes. */

@@ -43,3 +43,36 @@ export const MEMORY_DATAGRAM_QUEUE_BYTES: number = 208 * 1024
 
 /** Deliveries of a memory stream in microtasks before it lets I/O and timers have a turn. */
 export const MEMORY_DELIVERIES_PER_TURN = 1024
+
+/** RFC 8305 section 8: Connection Attempt Delay. */
+export const CONNECTION_ATTEMPT_DELAY_MS = 250
+
+/** RFC 8305 section 8: Resolution Delay. */
+export const RESOLUTION_DELAY_MS = 50
+
+/** Addresses of one family that are tried; a name with a thousand addresses must not cost a thousand connections. */
+export const DIAL_ADDRESSES = 8
+
+/** Destinations whose verdict an unconnected datagram port remembers; a scan must not grow the process. */
+export const VERDICTS_PER_PORT = 1024
+
+/** Datagrams to one destination that wait for a policy which answers later. */
+export const DATAGRAMS_AWAITING_VERDICT = 16
+
+/** Rules whose counters are kept apart; a policy that makes up names is counted under `other` beyond that. */
+export const COUNTED_RULES = 256
+
+/** Addresses remembered per guest; a page load takes tens, and a name memory entry a few hundred bytes. */
+export const REMEMBERED_ADDRESSES = 4096
+
+/** Names remembered per address: many sites share one address of a content network. */
+export const REMEMBERED_NAMES_PER_ADDRESS = 32
+
+/**
+ * A name is remembered for its TTL and at least this long: programs connect some time after they asked, and many answers have a
+ * TTL of a few seconds.
+ */
+export const NAME_MEMORY_MIN_MS = 60_000
+
+/** And not longer than this, whatever the TTL. */
+export const NAME_MEMORY_MAX_MS: number = 24 * 3600 * 1000

@@ -34,6 +34,11 @@ export interface ListenOptions {
   backlog?: number
   /** An IPv6 wildcard also takes IPv4 connections. Default `false`: each family is listened on by itself. */
   dualStack?: boolean
+  /**
+   * A published port: guests may reach it through the host alias, like any other service of the host. Default `false`: netkit's
+   * own listeners are closed to guests.
+   */
+  guestReachable?: boolean
 }
 
 /** A listener that is bound. */

@@ -15,6 +15,7 @@ import type {
   Listening,
   Network,
 } from '../network.ts'
+import { OwnListeners } from '../own-listeners.ts'
 import { canReadAccepted, withOnread } from './accepted-socket.ts'
 import { bindHostPort } from './host-datagram-port.ts'
 import { HostStream, SocketReader } from './host-stream.ts'
@@ -55,11 +56,20 @@ export interface HostNetworkOptions {
  * stream.end()
  * ```
  */
-export function hostNetwork(options: HostNetworkOptions = {}): Network {
-  return new HostNetwork(options)
+export function hostNetwork(options: HostNetworkOptions = {}): HostNetwork {
+  return new NodeNetwork(options)
 }
 
-class HostNetwork implements Network {
+/** The host's network, and what netkit listens on there. */
+export interface HostNetwork extends Network {
+  /** One for all host networks of the process, as there is one host: `guarded` keeps guests away from these. */
+  readonly ownListeners: OwnListeners
+}
+
+const ownListeners = new OwnListeners()
+
+class NodeNetwork implements HostNetwork {
+  readonly ownListeners = ownListeners
   readonly #options: HostNetworkOptions
   readonly #tcpOptions: { noDelay: boolean; keepAlive: boolean; keepAliveInitialDelay: number }
 
@@ -118,12 +128,17 @@ class HostNetwork implements Network {
     } else {
       await listenAtPath(server, at, backlog)
     }
-    const close = (): Promise<void> => closeServer(server)
+    const address = boundAddress(server, at)
+    const unmark = options.guestReachable ? undefined : ownListeners.add(address)
+    const close = async (): Promise<void> => {
+      await closeServer(server)
+      unmark?.()
+    }
     if (options.signal?.aborted) {
       await close()
       options.signal.throwIfAborted()
     }
-    return { address: boundAddress(server, at), close, [Symbol.asyncDispose]: close }
+    return { address, close, [Symbol.asyncDispose]: close }
   }
 
   bind(at: IpEndpoint, options: BindOptions = {}): Promise<DatagramPort> {

@@ -3,4 +3,4 @@
  *
  * @packageDocumentation
  */
-export { hostNetwork, type HostNetworkOptions } from './host-network.ts'
+export { hostNetwork, type HostNetwork, type HostNetworkOptions } from './host-network.ts'
