@@ -2,15 +2,30 @@
  * The chain as most want it, and its services on any Network.
  *
  * ```
- *   query ─▶ guard ─▶ own layers ─▶ names (docker.internal, zones) ─▶ special names ─▶ upstream
+ *   query ─▶ guard ─▶ log ─▶ policy ─▶ remember ─▶ own layers ─▶ names (docker.internal, zones) ─▶ special names ─▶ hosts file
+ *         ─▶ synthetic addresses ─▶ AAAA policy ─▶ SVCB filter ─▶ cache ─▶ upstream or routes
  * ```
  */
 
 import type { Clock, IpEndpoint, Network } from '@netkit/core'
+import type { HostResolver } from './host-resolver.ts'
 import type { Layer } from './layer.ts'
+import { aaaa } from './layers/aaaa.ts'
+import type { AaaaOptions } from './layers/aaaa.ts'
+import { cache } from './layers/cache.ts'
+import type { Cache, CacheOptions, CacheStats } from './layers/cache.ts'
 import { forward } from './layers/forward.ts'
 import { guard } from './layers/guard.ts'
+import { policy } from './layers/policy.ts'
+import type { PolicyOptions } from './layers/policy.ts'
+import { queryLog } from './layers/query-log.ts'
+import type { LogEntry, QueryLog } from './layers/query-log.ts'
+import { remember } from './layers/remember.ts'
+import type { LearnedAddress } from './layers/remember.ts'
+import { Routes } from './layers/route.ts'
 import { specialNames } from './layers/special-names.ts'
+import { svcb } from './layers/svcb.ts'
+import type { SvcbOptions } from './layers/svcb.ts'
 import type { DnsClient } from './query.ts'
 import { createResponder } from './server.ts'
 import type { Explanation, Responder, ResponderOptions, ResponderStats } from './server.ts'
@@ -18,7 +33,7 @@ import { serveTcp } from './tcp-service.ts'
 import type { StreamServiceOptions } from './tcp-service.ts'
 import { serveUdp } from './udp-service.ts'
 import type { DnsService, DnsServiceStats } from './udp-service.ts'
-import type { Upstream } from './upstream/upstream.ts'
+import type { Upstream, UpstreamStats } from './upstream/upstream.ts'
 
 /** Options of `createDnsServer`. */
 export interface DnsServerOptions extends Omit<ResponderOptions, 'layers'> {
@@ -26,9 +41,30 @@ export interface DnsServerOptions extends Omit<ResponderOptions, 'layers'> {
   upstream: Upstream | Layer
   /** Names that are served here: `dockerInternal(…)`, `zones()`; first asked first. */
   names?: readonly Layer[]
-  /** Layers of one's own in front of everything but the guard. */
+  /** Layers of one's own, in front of `names`. */
   layers?: readonly Layer[]
+  /** Which names may be asked for. Default: all. */
+  policy?: PolicyOptions
+  /** The host's hosts file: `hosts()` or, in `/node`, `hostHosts()`. */
+  hosts?: Layer
+  /** Made-up addresses: `synthetic()`. */
+  synthetic?: Layer
+  /** Told of every address that a client learns. */
+  onAddress?: (learned: LearnedAddress) => void
+  /** Whether an IPv6 address is of any use to a client. Default `true`. */
+  ipv6?: AaaaOptions['usable']
+  /** What is taken out of HTTPS and SVCB answers. Default nothing. */
+  svcb?: SvcbOptions
+  /** `false` remembers nothing. */
+  cache?: Omit<CacheOptions, 'clock' | 'routeOf'> | false
   clock?: Clock
+}
+
+/** All counters of a server. */
+export interface DnsServerStats {
+  readonly queries: ResponderStats
+  readonly cache: CacheStats | undefined
+  readonly upstream: UpstreamStats | undefined
 }
 
 /** A DNS server with its services. */
@@ -38,7 +74,11 @@ export interface DnsServer extends AsyncDisposable {
   listen(network: Network, at: IpEndpoint, options?: StreamServiceOptions): Promise<DnsListener>
   /** What each layer does with a name; the real chain. */
   explain(name: string, type?: string | number, client?: DnsClient): Promise<Explanation>
-  stats(): ResponderStats
+  stats(): DnsServerStats
+  /** The last queries, newest first. */
+  log(): LogEntry[]
+  /** The cache, unless it is off: `flush()` it when the host's network changed. */
+  readonly cache: Cache | undefined
   /** Closes the services and the upstream. Idempotent. */
   close(): Promise<void>
 }
@@ -74,23 +114,52 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
 
 class LayeredDnsServer implements DnsServer {
   readonly responder: Responder
+  readonly cache: Cache | undefined
   readonly #upstream: Upstream | Layer
+  readonly #log: QueryLog
   readonly #listeners = new Set<DnsListener>()
   readonly #clock: Clock | undefined
+  readonly #stopListening: () => void
 
   constructor(options: DnsServerOptions) {
-    const { upstream, names = [], layers = [], ...responder } = options
+    const { upstream, clock } = options
     this.#upstream = upstream
-    this.#clock = options.clock
+    this.#clock = clock
+    const timed = clock === undefined ? {} : { clock }
+    this.#log = queryLog(timed)
+    const routes = upstream instanceof Routes ? upstream : undefined
+    if (options.cache !== false) {
+      const routed = routes ? { routeOf: routes.of.bind(routes) } : {}
+      this.cache = cache({ ...options.cache, ...timed, ...routed })
+    }
+    // Another configuration of the host is another world: nothing learned before holds.
+    const flush = (): void => this.cache?.flush()
+    this.#stopListening =
+      routes?.onChange(flush) ?? (changes(upstream) ? upstream.onChange(flush) : (): void => {})
+    const layers: readonly (Layer | undefined)[] = [
+      guard(),
+      this.#log,
+      options.policy && policy(options.policy),
+      options.onAddress && remember(options.onAddress),
+      ...(options.layers ?? []),
+      ...(options.names ?? []),
+      specialNames(),
+      options.hosts,
+      options.synthetic,
+      options.ipv6 === undefined || options.ipv6 === true
+        ? undefined
+        : aaaa({ usable: options.ipv6 }),
+      options.svcb && svcb(options.svcb),
+      this.cache,
+      isLayer(upstream) ? upstream : forward(upstream),
+    ]
+    const { deadlineMs, maxPending, maxPendingPerClient } = options
     this.responder = createResponder({
-      ...responder,
-      layers: [
-        guard(),
-        ...layers,
-        ...names,
-        specialNames(),
-        isLayer(upstream) ? upstream : forward(upstream),
-      ],
+      ...timed,
+      ...(deadlineMs === undefined ? {} : { deadlineMs }),
+      ...(maxPending === undefined ? {} : { maxPending }),
+      ...(maxPendingPerClient === undefined ? {} : { maxPendingPerClient }),
+      layers: layers.filter((link) => link !== undefined),
     })
   }
 
@@ -127,11 +196,20 @@ class LayeredDnsServer implements DnsServer {
     return this.responder.explain(name, type, client)
   }
 
-  stats(): ResponderStats {
-    return this.responder.stats()
+  stats(): DnsServerStats {
+    return {
+      queries: this.responder.stats(),
+      cache: this.cache?.stats(),
+      upstream: isLayer(this.#upstream) ? undefined : this.#upstream.stats(),
+    }
+  }
+
+  log(): LogEntry[] {
+    return this.#log.entries()
   }
 
   async close(): Promise<void> {
+    this.#stopListening()
     await Promise.all([...this.#listeners].map((listener) => listener.close()))
     if (!isLayer(this.#upstream)) await this.#upstream.close()
   }
@@ -143,4 +221,8 @@ class LayeredDnsServer implements DnsServer {
 
 function isLayer(upstream: Upstream | Layer): upstream is Layer {
   return 'answer' in upstream
+}
+
+function changes(upstream: Upstream | Layer): upstream is HostResolver {
+  return 'onChange' in upstream && 'capabilities' in upstream
 }

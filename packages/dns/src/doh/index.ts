@@ -1,0 +1,6 @@
+/**
+ * DNS over HTTPS as an upstream. Needs `undici`.
+ *
+ * @packageDocumentation
+ */
+export * from './doh.ts'
