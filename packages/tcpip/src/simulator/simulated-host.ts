@@ -4,11 +4,12 @@
  */
 
 import { Block, BlockPool, type IpEndpoint, type Random } from '@netkit/core'
-import { type FrameRoom, TCP_FLAG, TcpView } from '@netkit/frames'
+import { type FrameRoom, TCP_FLAG, TCP_HEADER_LENGTH, TcpView, encodeTcp } from '@netkit/frames'
 import { RECEIVE_BLOCK_BYTES } from '../tcp/limits.ts'
 import {
   InitialSequenceNumbers,
   type Runnable,
+  type SequenceNumberSource,
   SegmentIn,
   type SegmentPath,
   type TcpConnection,
@@ -16,10 +17,12 @@ import {
   type TcpSettings,
   openActive,
   openPassive,
+  resetReply,
   synFields,
 } from '../tcp/index.ts'
 import { ClockTimerWheel } from '../timer-wheel.ts'
 import type { VirtualClock } from './virtual-clock.ts'
+import { WindowMonitor } from './window-monitor.ts'
 
 /** A block pool that knows how many of its blocks are out. */
 export class CountingPool extends BlockPool {
@@ -38,7 +41,6 @@ export class CountingPool extends BlockPool {
 
 /** What a simulated host is made of. */
 export interface SimulatedHostOptions {
-  readonly name: string
   readonly clock: VirtualClock
   readonly random: Random
   readonly local: IpEndpoint
@@ -47,6 +49,9 @@ export interface SimulatedHostOptions {
   readonly mss: number
   readonly lossless: boolean
   readonly tcp: TcpSettings
+  /** Sequence numbers and timestamps begin here, rather than where nobody can guess. */
+  readonly isn?: number
+  readonly timestampOffset?: number
   /** Takes a segment onto the wire. */
   readonly send: (segment: Uint8Array<ArrayBuffer>) => void
 }
@@ -56,7 +61,7 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
   readonly clock: VirtualClock
   readonly random: Random
   readonly timers: ClockTimerWheel
-  readonly sequenceNumbers: InitialSequenceNumbers
+  readonly sequenceNumbers: SequenceNumberSource
   readonly blocks: CountingPool = new CountingPool({ size: RECEIVE_BLOCK_BYTES, keep: 4 })
   readonly local: IpEndpoint
   readonly remote: IpEndpoint
@@ -68,11 +73,16 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
   readonly #options: SimulatedHostOptions
   readonly #segment = new SegmentIn()
   readonly #view = new TcpView()
+  readonly #outView = new TcpView()
   readonly #scratch = new Block(new Uint8Array(70_000))
   readonly #room: FrameRoom = { block: this.#scratch, offset: 0 }
   #runnable: Runnable[] = []
   #turnSet = false
+  /** The connection in the table. */
   connection: TcpConnection | undefined
+  readonly monitor: WindowMonitor = new WindowMonitor()
+  /** Segments dropped as damaged. */
+  damaged = 0
   /** Connections that have left. */
   left = 0
   /** Called with the new connection when a SYN came. */
@@ -87,7 +97,10 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
     this.mss = options.mss
     this.lossless = options.lossless
     this.timers = new ClockTimerWheel(options.clock)
-    this.sequenceNumbers = new InitialSequenceNumbers(options.clock, options.random)
+    this.sequenceNumbers =
+      options.isn === undefined
+        ? new InitialSequenceNumbers(options.clock, options.random)
+        : { isn: () => options.isn ?? 0, timestampOffset: () => options.timestampOffset ?? 0 }
     this.tuple = new TextEncoder().encode(JSON.stringify([options.local, options.remote]))
   }
 
@@ -104,17 +117,38 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
   }
 
   #arrive(block: Block): void {
-    const segment = this.#segment
     const view = this.#view.at(block, 0, block.length)
-    if (view.check() !== undefined) return
-    segment.read(view)
-    const { payloadOffset, payloadLength } = view
-    if (this.connection === undefined && this.accept && segment.flags === TCP_FLAG.syn) {
-      this.connection = openPassive(this, this, synFields(segment), this.#options.tcp)
-      this.accept(this.connection)
+    if (view.check() !== undefined || !view.verifyChecksum(0)) {
+      this.damaged++
       return
     }
-    this.connection?.segmentArrives(segment, block, payloadOffset, payloadLength)
+    this.monitor.received(view)
+    const segment = this.#segment.read(view)
+    const { payloadOffset, payloadLength } = view
+    const isSyn = (segment.flags & (TCP_FLAG.syn | TCP_FLAG.ack | TCP_FLAG.rst)) === TCP_FLAG.syn
+    if (isSyn) this.connection?.yieldsTo(segment)
+    if (this.connection !== undefined) {
+      this.connection.segmentArrives(segment, block, payloadOffset, payloadLength)
+    } else if (isSyn && this.accept) {
+      this.connection = openPassive(this, this, synFields(segment), this.#options.tcp)
+      this.accept(this.connection)
+    } else {
+      const reset = resetReply(segment, payloadLength)
+      if (reset === undefined) return
+      encodeTcp(
+        {
+          sourcePort: 0,
+          destinationPort: 0,
+          sequence: reset.seq,
+          acknowledgment: reset.ack,
+          flags: reset.flags,
+          window: 0,
+        },
+        this.#scratch,
+        0,
+      )
+      this.commit(TCP_HEADER_LENGTH)
+    }
   }
 
   /** Runs what is scheduled, until nothing is. */
@@ -138,6 +172,7 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
 
   closed(): void {
     this.left++
+    this.connection = undefined
   }
 
   begin(): FrameRoom | undefined {
@@ -145,7 +180,7 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
   }
 
   commit(length: number): void {
-    this.#options.send(this.#scratch.bytes.slice(0, length))
+    this.#send(this.#scratch.bytes.slice(0, length))
   }
 
   commitWith(headLength: number, block: Block, offset: number, length: number): void {
@@ -153,6 +188,13 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
     bytes.set(this.#scratch.bytes.subarray(0, headLength))
     bytes.set(block.bytes.subarray(offset, offset + length), headLength)
     block.unpin()
+    this.#send(bytes)
+  }
+
+  #send(bytes: Uint8Array<ArrayBuffer>): void {
+    const view = this.#outView.at(new Block(bytes), 0, bytes.length)
+    view.fillChecksum(0)
+    this.monitor.sent(view)
     this.#options.send(bytes)
   }
 }

@@ -10,7 +10,7 @@ import { TCP_FLAG } from '@netkit/frames'
 import type { ControlBlock } from './control-block.ts'
 import {
   CHALLENGE_ACKS_PER_SECOND,
-  FIN_WAIT_2_MS,
+  HALF_CLOSED_KEEPALIVE,
   TIMESTAMP_VALID_MS,
   TIME_WAIT_MS,
 } from './limits.ts'
@@ -223,12 +223,6 @@ function synchronized(
     return
   }
   if (!mayReceive(tcb.state)) return
-  if (tcb.readerGone && length > 0) {
-    // RFC 9293 MUST/SHLD of 3.6.1: data for which nobody is left is answered with RST.
-    sendReset(tcb)
-    tcb.finish({ kind: 'reset', by: 'local' })
-    return
-  }
   if (seq < tcb.rcvNxt) {
     offset += tcb.rcvNxt - seq
     length -= tcb.rcvNxt - seq
@@ -301,9 +295,12 @@ function enterTimeWait(tcb: ControlBlock): void {
 
 /** The peer's RST was believed. */
 function reset(tcb: ControlBlock): void {
+  // Both directions are complete and only the last ACK of a FIN is missing: the peer has forgotten us, and may.
   if (
-    tcb.state === 'TIME-WAIT' ||
-    (tcb.finPosition >= 0 && tcb.una > tcb.finPosition && tcb.peerFin >= 0)
+    tcb.finPosition >= 0 &&
+    tcb.una >= tcb.finPosition &&
+    tcb.peerFin >= 0 &&
+    tcb.rcvNxt > tcb.peerFin
   ) {
     tcb.finish({ kind: 'fin', by: tcb.firstFin ?? 'local' })
     return
@@ -415,8 +412,18 @@ function ourFinAcknowledged(tcb: ControlBlock): void {
   if (state !== 'FIN-WAIT-1' && state !== 'CLOSING' && state !== 'LAST-ACK') return
   tcb.move('our-fin-acked')
   if (tcb.state === 'TIME-WAIT') enterTimeWait(tcb)
-  else if (tcb.state === 'FIN-WAIT-2' && tcb.readerGone) tcb.lifeTimer.arm(FIN_WAIT_2_MS)
+  else if (tcb.state === 'FIN-WAIT-2') watchHalfClosed(tcb)
   else if (tcb.state === 'CLOSED') tcb.finish({ kind: 'fin', by: tcb.firstFin ?? 'remote' })
+}
+
+/**
+ * FIN-WAIT-2: we have nothing more to say, so nothing would ever tell that the peer is gone. Rather than to cut a half-closed
+ * connection off after a minute, as Linux does once the socket is closed, a silent peer is probed: it answers for as long as it lives.
+ */
+function watchHalfClosed(tcb: ControlBlock): void {
+  if (tcb.keepAlive !== undefined) return
+  tcb.keepAlive = HALF_CLOSED_KEEPALIVE
+  tcb.lifeTimer.arm(HALF_CLOSED_KEEPALIVE.idleMs)
 }
 
 /** Address fields for a socket error. */

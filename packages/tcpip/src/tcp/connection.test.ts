@@ -9,7 +9,6 @@ test('bulk data both ways arrives once and in order, and nothing is held afterwa
   const random = seededRandom(1)
   const host = (name: string, local: number, remote: number, peer: () => SimulatedHost) =>
     new SimulatedHost({
-      name,
       clock,
       random: random.fork(name),
       mss: 1460,

@@ -23,8 +23,8 @@
  * blocks afterwards; all of it is charged to the guest's `ByteBudget`. After the end nothing is held but what the consumer
  * has not fetched yet.
  *
- * Timers (`timeouts.ts`): retransmission, which is also the persist timer; delayed ACK; and one for keepalive, FIN-WAIT-2 and
- * TIME-WAIT, which exclude each other. While the link gives no credit they stand still.
+ * Timers (`timeouts.ts`): retransmission, which is also the persist timer; delayed ACK; and one for keepalive and TIME-WAIT, which
+ * exclude each other. While the link gives no credit they stand still.
  *
  * How it ends: both FINs acknowledged (`fin`), RST either way (`reset`), 15 retransmissions or the user timeout (`timeout`,
  * ETIMEDOUT), or the engine's `abort` (`error`). The reason is in `stream.closed` and in `snapshot()`.

@@ -15,6 +15,7 @@ import {
   DEFAULT_MSS,
   INITIAL_RECEIVE_BUFFER_BYTES,
   INITIAL_WINDOW_SEGMENTS,
+  KEEPALIVE,
   LOSSLESS_INITIAL_WINDOW_BYTES,
   MAX_RECEIVE_BUFFER_BYTES,
   MAX_RETRANSMISSIONS,
@@ -30,6 +31,13 @@ import { SackScoreboard } from './sack-scoreboard.ts'
 import { SendBuffer } from './send-buffer.ts'
 import { type TcpEvent, type TcpState, step } from './state.ts'
 
+/** When an idle peer is probed, `ms`, and after how many unanswered probes it is given up. */
+export interface KeepAlive {
+  readonly idleMs: number
+  readonly intervalMs: number
+  readonly probes: number
+}
+
 /** What can be chosen for one connection. */
 export interface TcpSettings {
   /** Default `newreno`. */
@@ -38,8 +46,8 @@ export interface TcpSettings {
   budget?: ByteBudget
   /** Receive buffer at the start and at most, `bytes`. Default 128 KiB and 4 MiB. */
   receiveBuffer?: { initial: number; maximum: number }
-  /** Probes an idle peer; off by default (RFC 9293 3.8.4). `ms`. */
-  keepAlive?: { idleMs: number; intervalMs: number; probes: number }
+  /** Probes an idle peer; off by default (RFC 9293 3.8.4). `true`: after 2 h, every 75 s, 9 times. */
+  keepAlive?: KeepAlive | boolean
   /** Ends the connection when sent data stays unacknowledged this long, `ms` (RFC 5482). Default: the retransmission limit alone. */
   userTimeoutMs?: number
   /** Retransmissions before ETIMEDOUT. Default 15. */
@@ -95,7 +103,7 @@ export class ControlBlock {
 
   // --- options
   readonly budget: ByteBudget | undefined
-  readonly keepAlive: TcpSettings['keepAlive']
+  keepAlive: KeepAlive | undefined
   readonly userTimeoutMs: number
   readonly maxRetransmissions: number
   readonly nagle: boolean
@@ -142,8 +150,6 @@ export class ControlBlock {
   readonly window: ReceiveWindow
   /** Position of the peer's FIN; -1: not seen. */
   peerFin = -1
-  /** Nobody will read any more: what still arrives is answered with RST. */
-  readerGone = false
 
   // --- acknowledging
   /** ACK field of the last segment sent (RFC 7323 Last.ACK.sent). */
@@ -193,7 +199,7 @@ export class ControlBlock {
   // --- timers
   retransmitTimer: WheelTimer
   delayedAckTimer: WheelTimer
-  /** Keepalive, FIN-WAIT-2 and TIME-WAIT: never two of them at once. */
+  /** Keepalive and TIME-WAIT: never both at once. */
   lifeTimer: WheelTimer
   keepAliveProbes = 0
 
@@ -235,7 +241,9 @@ export class ControlBlock {
     this.owner = owner
     this.state = state
     this.budget = options.budget
-    this.keepAlive = options.keepAlive
+    const { keepAlive = false } = options
+    this.keepAlive =
+      typeof keepAlive === 'boolean' ? (keepAlive ? KEEPALIVE : undefined) : keepAlive
     this.userTimeoutMs = options.userTimeoutMs ?? Infinity
     this.maxRetransmissions = options.maxRetransmissions ?? MAX_RETRANSMISSIONS
     this.nagle = options.nagle ?? false

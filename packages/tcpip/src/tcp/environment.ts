@@ -16,7 +16,7 @@
 import type { Block, BlockPool, Clock, Endpoint, Random } from '@netkit/core'
 import type { FrameRoom } from '@netkit/frames'
 import type { TimerWheel } from '../timer-wheel.ts'
-import type { InitialSequenceNumbers } from './initial-sequence-numbers.ts'
+import type { SequenceNumberSource } from './initial-sequence-numbers.ts'
 
 /** The way to one peer: link, MAC addresses, IP addresses and ports of one connection. */
 export interface SegmentPath {
@@ -51,7 +51,7 @@ export interface TcpEnvironment {
   readonly clock: Clock
   readonly random: Random
   readonly timers: TimerWheel
-  readonly sequenceNumbers: InitialSequenceNumbers
+  readonly sequenceNumbers: SequenceNumberSource
   /** Memory for received bytes that wait for their consumer: a link's block is never held beyond its batch for them. */
   readonly blocks: BlockPool
   /** `connection.run()` is wanted before this batch (or turn of the event loop) ends. */

@@ -55,14 +55,12 @@ export const SMALL_WRITE_BYTES = 1024
 
 /** Twice the maximum segment lifetime: Linux's 60 s rather than RFC 9293's 4 min, on a link of one hop. */
 export const TIME_WAIT_MS = 60_000
-/** FIN-WAIT-2 without a reader: Linux's tcp_fin_timeout. */
-export const FIN_WAIT_2_MS = 60_000
+/** FIN-WAIT-2 with a silent peer: probed after Linux's tcp_fin_timeout, given up two minutes in. */
+export const HALF_CLOSED_KEEPALIVE = { idleMs: 60_000, intervalMs: 10_000, probes: 6 } as const
 /** Challenge ACKs per connection and second: a connection's own limit, since a global one can be measured from outside (CVE-2016-5696). */
 export const CHALLENGE_ACKS_PER_SECOND = 10
 /** PAWS forgets the last timestamp after this long without a segment (RFC 7323 5.5). */
 export const TIMESTAMP_VALID_MS = 24 * 86_400_000
 
 /** Keepalive, where it is asked for without numbers (RFC 9293 3.8.4: at least 2 h by default). */
-export const KEEPALIVE_IDLE_MS = 7_200_000
-export const KEEPALIVE_INTERVAL_MS = 75_000
-export const KEEPALIVE_PROBES = 9
+export const KEEPALIVE = { idleMs: 7_200_000, intervalMs: 75_000, probes: 9 } as const

@@ -2,7 +2,6 @@
 
 import type { Block, ByteStream, CloseReason, Endpoint, ReadTarget } from '@netkit/core'
 import type { ControlBlock } from './control-block.ts'
-import { FIN_WAIT_2_MS } from './limits.ts'
 import { sendReset } from './output.ts'
 
 /** What one connection's consumer and producer hold. */
@@ -93,19 +92,9 @@ export class TcpStream implements ByteStream {
     tcb.finish({ kind: 'reset', by: 'local' })
   }
 
-  /** Ends both directions: FIN after what is queued, and RST for whatever the peer still sends. Waits for the end. */
+  /** Resets what has not ended yet, and waits until nothing is held. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const tcb = this.#tcb
-    if (this.#reason === undefined) {
-      if (tcb.receiveBuffer.length > 0) {
-        // RFC 9293 3.6.1 (SHLD): unread data at close is an abort.
-        this.reset()
-      } else {
-        tcb.readerGone = true
-        this.end()
-        if (tcb.state === 'FIN-WAIT-2') tcb.lifeTimer.arm(FIN_WAIT_2_MS)
-      }
-    } else if (!this.#endDelivered) this.reset()
+    if (this.#reason === undefined || !this.#endDelivered) this.reset()
     await this.closed
   }
 
@@ -135,7 +124,7 @@ export class TcpStream implements ByteStream {
   #deliverEnd(): void {
     const { peerFin, rcvNxt, receiveBuffer } = this.#tcb
     if (this.#endDelivered || peerFin < 0 || rcvNxt <= peerFin || receiveBuffer.length > 0) return
-    if (this.#target === undefined && !this.#tcb.readerGone) return
+    if (this.#target === undefined) return
     if (this.#reason !== undefined && this.#reason.kind !== 'fin') return
     this.#endDelivered = true
     this.#target?.end()

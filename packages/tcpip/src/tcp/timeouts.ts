@@ -70,15 +70,11 @@ export function delayedAckTimeout(tcb: ControlBlock): void {
   tcb.schedule()
 }
 
-/** TIME-WAIT or FIN-WAIT-2 is over, or it is time for a keepalive probe. */
+/** TIME-WAIT is over, or it is time for a keepalive probe. */
 export function lifeTimeout(tcb: ControlBlock): void {
   if (tcb.state === 'TIME-WAIT') {
     tcb.move('time-wait-over')
     tcb.finish({ kind: 'fin', by: tcb.firstFin ?? 'local' })
-    return
-  }
-  if (tcb.state === 'FIN-WAIT-2' && tcb.readerGone) {
-    tcb.finish({ kind: 'timeout', by: 'local' })
     return
   }
   keepAlive(tcb)
