@@ -450,7 +450,10 @@ class Broker implements PortBroker {
       let number: number
       if (at.protocol === 'tcp') {
         port.tcp = new TcpForward(context)
-        port.listening = await this.#options.host.listen(at, port.tcp.accept, signal && { signal })
+        port.listening = await this.#options.host.listen(at, port.tcp.accept, {
+          guestReachable: true,
+          ...(signal && { signal }),
+        })
         number = (port.listening.address as { port: number }).port
       } else {
         port.udp = new UdpFaces(this.#options.host, at, context, this.#options.addresses)

@@ -68,7 +68,8 @@ function started(socket: Socket, event: 'listening' | 'connect', start: () => vo
   })
 }
 
-class HostDatagramPort implements DatagramPort {
+/** The port over a bound socket. */
+export class HostDatagramPort implements DatagramPort {
   readonly local: IpEndpoint
   readonly connected: IpEndpoint | undefined
   readonly #socket: Socket

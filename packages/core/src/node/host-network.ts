@@ -1,6 +1,7 @@
 /** The host's own network: its TCP, unix sockets (named pipes on Windows) and UDP, by `node:net` and `node:dgram`. */
 
 import { connect as connectSocket, createServer } from 'node:net'
+import type { Socket as DgramSocket } from 'node:dgram'
 import type { AddressInfo, NetConnectOpts, Server, Socket } from 'node:net'
 import { normalizeIp } from '../address.ts'
 import type { ByteStream } from '../byte-stream.ts'
@@ -17,7 +18,7 @@ import type {
 } from '../network.ts'
 import { OwnListeners } from '../own-listeners.ts'
 import { canReadAccepted, withOnread } from './accepted-socket.ts'
-import { bindHostPort } from './host-datagram-port.ts'
+import { bindHostPort, HostDatagramPort } from './host-datagram-port.ts'
 import { HostStream, SocketReader } from './host-stream.ts'
 import { KEEP_ALIVE_MS, LISTEN_BACKLOG } from './limits.ts'
 import {
@@ -64,6 +65,19 @@ export function hostNetwork(options: HostNetworkOptions = {}): HostNetwork {
 export interface HostNetwork extends Network {
   /** One for all host networks of the process, as there is one host: `guarded` keeps guests away from these. */
   readonly ownListeners: OwnListeners
+  /**
+   * Serves a listener that somebody else bound: a handle that came from another process, or `{ fd }` of an inherited one.
+   *
+   * @param at - Where it is bound.
+   */
+  adoptListener(
+    handle: object,
+    at: IpEndpoint,
+    accept: (stream: ByteStream) => void,
+    options?: ListenOptions,
+  ): Promise<Listening>
+  /** Takes over a datagram socket that is bound already. */
+  adoptSocket(socket: DgramSocket): DatagramPort
 }
 
 const ownListeners = new OwnListeners()
@@ -104,10 +118,32 @@ class NodeNetwork implements HostNetwork {
     })
   }
 
-  async listen(
+  listen(
     at: Endpoint,
     accept: (stream: ByteStream) => void,
     options: ListenOptions = {},
+  ): Promise<Listening> {
+    return this.#listen(at, accept, options)
+  }
+
+  adoptListener(
+    handle: object,
+    at: IpEndpoint,
+    accept: (stream: ByteStream) => void,
+    options: ListenOptions = {},
+  ): Promise<Listening> {
+    return this.#listen(at, accept, options, handle)
+  }
+
+  adoptSocket(socket: DgramSocket): DatagramPort {
+    return new HostDatagramPort(socket, undefined)
+  }
+
+  async #listen(
+    at: Endpoint,
+    accept: (stream: ByteStream) => void,
+    options: ListenOptions,
+    handle?: object,
   ): Promise<Listening> {
     options.signal?.throwIfAborted()
     if (!isIpEndpoint(at) && !isPathEndpoint(at)) throw notSupported('listen', at)
@@ -120,7 +156,9 @@ class NodeNetwork implements HostNetwork {
       accept(acceptedStream(socket, at, useOnread))
     })
     const backlog = options.backlog ?? LISTEN_BACKLOG
-    if (isIpEndpoint(at)) {
+    if (handle !== undefined) {
+      await listening(server, () => server.listen(handle))
+    } else if (isIpEndpoint(at)) {
       const ipv6Only = !(options.dualStack ?? false)
       await listening(server, () =>
         server.listen({ host: at.ip, port: at.port, backlog, ipv6Only, exclusive: true }),
