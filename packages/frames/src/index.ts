@@ -28,6 +28,7 @@ export {
   type ClasslessRoute,
   DHCP_MESSAGE_TYPE,
   DHCP_OPTION_CODE,
+  type Dhcpv4OptionName,
   type Dhcpv4Options,
 } from './wire/dhcpv4-options.ts'
 export * from './wire/dhcpv4.ts'

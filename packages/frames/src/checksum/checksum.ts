@@ -47,6 +47,14 @@ function swapped(sum: number, initial: number): number {
   return fold(((folded & 0xff) << 8) + (folded >>> 8) + initial)
 }
 
+/** Where blocks get their memory, and where it goes when they are done: options of every pool of blocks. */
+export interface BlockMemory {
+  /** `size` bytes of arbitrary contents. */
+  readonly allocate: (size: number) => Uint8Array
+  /** Takes back what `allocate` gave; nobody may use it afterwards. */
+  readonly release: (bytes: Uint8Array) => void
+}
+
 /**
  * Memory that is summed fastest, as the options that a `BlockPool` and whatever is made of pools take. It comes from one
  * reserve per process; when that is used up, from the JavaScript heap.
@@ -63,10 +71,7 @@ function swapped(sum: number, initial: number): number {
  * block.unpin()
  * ```
  */
-export const arenaMemory: {
-  readonly allocate: (size: number) => Uint8Array
-  readonly release: (bytes: Uint8Array) => void
-} = {
+export const arenaMemory: BlockMemory = {
   allocate: (size) => sharedArena().allocate(size),
   release: (bytes) => sharedArena().release(bytes),
 }

@@ -263,13 +263,16 @@ test('closing drops what is queued and resets the stream', async () => {
   expect(link.begin(60)).toBeUndefined()
 })
 
-test('blocks come from the allocator that was given', async () => {
+test('blocks come from the memory that was given', async () => {
   let allocated = 0
-  const allocate = (bytes: number) => {
-    allocated += bytes
-    return new Uint8Array(bytes)
+  const memory = {
+    allocate: (bytes: number) => {
+      allocated += bytes
+      return new Uint8Array(bytes)
+    },
+    release: () => {},
   }
-  const { far, link } = guest({ allocate })
+  const { far, link } = guest({ memory })
   send(link, testFrame(0))
   writeBytes(far, encode(u32be, testFrame(0)))
   await settle()

@@ -17,6 +17,7 @@
 
 import { NetkitError, systemClock } from '@netkit/core'
 import type { Block, ByteStream, Clock, CloseReason } from '@netkit/core'
+import type { BlockMemory } from '../checksum/checksum.ts'
 import type { FrameLink, FrameRoom, FrameSink } from '../frame-link.ts'
 import {
   DEFAULT_MTU_BYTES,
@@ -48,8 +49,8 @@ export interface StreamLinkOptions {
   readBlocks?: number
   /** `bytes` per read block. Default 256 KiB. */
   readBlockBytes?: number
-  /** Where blocks and slabs come from, e.g. an arena shared with checksums in Wasm. Default the JavaScript heap. */
-  allocate?: (bytes: number) => Uint8Array
+  /** Where blocks and slabs come from. Default the arena in which checksums are made fastest. */
+  memory?: BlockMemory | undefined
 }
 
 /** A link whose stream may be replaced. `streamLink`, `reconnectingLink` and `listeningLink` are made of it. */
@@ -95,9 +96,8 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
         2 * (prefix + this.#longestAnnounced),
       ),
       limit: Math.max(options.readBlocks ?? READ_BLOCKS, 2),
-      // What an injected allocator gave cannot be given back to it.
-      ...(options.allocate === undefined && { keep: IDLE_READ_BLOCKS }),
-      allocate: options.allocate,
+      keep: IDLE_READ_BLOCKS,
+      memory: options.memory,
       onReturn: () => this.#resumeLater(),
     })
     this.#slab = new FrameSlab({
@@ -105,7 +105,7 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
       size: slabBytes,
       // Two more than the queue can fill: the one being built in, and one whose write is just being reported.
       limit: Math.ceil(this.#queueBytes / (slabBytes - prefix - this.longestFrame)) + 2,
-      allocate: options.allocate,
+      memory: options.memory,
       onReturn: () => this.#feedLater(),
     })
   }

@@ -6,10 +6,12 @@
  *     └─ undefined: all of them are in use; that is back-pressure, not an error
  * ```
  *
- * Memory is made on first use, and beyond `keep` idle blocks it is left to the garbage collector.
+ * Memory is made on first use, and beyond `keep` idle blocks it goes back to where it came from: by default the arena in
+ * which checksums are made fastest.
  */
 
 import { Block, type BlockOwner } from '@netkit/core'
+import { arenaMemory, type BlockMemory } from '../checksum/checksum.ts'
 
 /** Options of `BlockRing`. */
 export interface BlockRingOptions {
@@ -19,8 +21,8 @@ export interface BlockRingOptions {
   readonly limit: number
   /** Idle blocks that are kept; default all. */
   readonly keep?: number
-  /** Where memory comes from; default the JavaScript heap. */
-  readonly allocate?: ((bytes: number) => Uint8Array) | undefined
+  /** Where memory comes from; default the arena. */
+  readonly memory?: BlockMemory | undefined
   /** Runs when a block has come back. */
   readonly onReturn?: () => void
 }
@@ -30,7 +32,7 @@ export class BlockRing implements BlockOwner {
   readonly size: number
   readonly #limit: number
   readonly #keep: number
-  readonly #allocate: (bytes: number) => Uint8Array
+  readonly #memory: BlockMemory
   readonly #onReturn: (() => void) | undefined
   readonly #idle: Block[] = []
   #inUse = 0
@@ -39,7 +41,7 @@ export class BlockRing implements BlockOwner {
     this.size = options.size
     this.#limit = options.limit
     this.#keep = options.keep ?? options.limit
-    this.#allocate = options.allocate ?? ((bytes) => new Uint8Array(bytes))
+    this.#memory = options.memory ?? arenaMemory
     this.#onReturn = options.onReturn
   }
 
@@ -57,13 +59,14 @@ export class BlockRing implements BlockOwner {
   take(): Block | undefined {
     if (this.#inUse === this.#limit) return undefined
     this.#inUse++
-    return this.#idle.pop()?.reissue() ?? new Block(this.#allocate(this.size), this)
+    return this.#idle.pop()?.reissue() ?? new Block(this.#memory.allocate(this.size), this)
   }
 
   /** Called by a block's last `unpin()`. */
   recycle(block: Block): void {
     this.#inUse--
     if (this.#idle.length < this.#keep) this.#idle.push(block)
+    else this.#memory.release(block.bytes)
     this.#onReturn?.()
   }
 }

@@ -9,6 +9,7 @@
  */
 
 import type { Block } from '@netkit/core'
+import type { BlockMemory } from '../checksum/checksum.ts'
 import type { FrameRoom } from '../frame-link.ts'
 import { BlockRing } from './block-ring.ts'
 
@@ -29,7 +30,8 @@ export interface FrameSlabOptions {
   readonly size: number
   /** Slabs that may be in use at once. */
   readonly limit: number
-  readonly allocate?: ((bytes: number) => Uint8Array) | undefined
+  /** Where memory comes from; default the arena. */
+  readonly memory?: BlockMemory | undefined
   /** Runs when a slab has come back. */
   readonly onReturn?: () => void
 }
@@ -44,8 +46,8 @@ export class FrameSlab {
   #next = 0
 
   constructor(options: FrameSlabOptions) {
-    const { size, limit, allocate, onReturn } = options
-    this.#ring = new BlockRing({ size, limit, keep: 2, allocate, ...(onReturn && { onReturn }) })
+    const { size, limit, memory, onReturn } = options
+    this.#ring = new BlockRing({ size, limit, keep: 2, memory, ...(onReturn && { onReturn }) })
     this.#prefix = options.prefix
   }
 

@@ -171,16 +171,17 @@ function mask(address: number, prefixLength: number): number {
   return prefixLength === 0 ? 0 : (address & (0xffff_ffff << (32 - prefixLength))) >>> 0
 }
 
-type Name = Exclude<keyof Dhcpv4Options, 'other'>
+/** The name of an option. */
+export type Dhcpv4OptionName = Exclude<keyof Dhcpv4Options, 'other'>
 
 interface Option {
   readonly code: number
-  readonly name: Name
+  readonly name: Dhcpv4OptionName
   readonly decode: (bytes: Uint8Array) => unknown
   readonly encode: (value: never) => Uint8Array
 }
 
-function option<N extends Name>(
+function option<N extends Dhcpv4OptionName>(
   code: number,
   name: N,
   codec: Codec<NonNullable<Dhcpv4Options[N]>>,
@@ -220,9 +221,9 @@ const BY_CODE = new Map(OPTIONS.map((one) => [one.code, one]))
 const PACKING: ReadonlySet<number> = new Set([DHCP_OPTION.overload, DHCP_OPTION.messageType])
 
 /** The code of a named option. */
-export const DHCP_OPTION_CODE: Readonly<Record<Name, number>> = Object.fromEntries(
+export const DHCP_OPTION_CODE: Readonly<Record<Dhcpv4OptionName, number>> = Object.fromEntries(
   OPTIONS.map(({ name, code }) => [name, code]),
-) as Record<Name, number>
+) as Record<Dhcpv4OptionName, number>
 
 /** Makes values of the options' bytes, by code; those of a message's packing are left out. */
 export function decodeOptions(raw: ReadonlyMap<number, Uint8Array>): Dhcpv4Options {
