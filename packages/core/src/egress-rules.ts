@@ -80,7 +80,7 @@ export const egressPresets = {
 /**
  * A policy from rules.
  *
- * @throws NetkitError `NETKIT_POLICY_INVALID` with the rule and the field, when a rule cannot be read.
+ * @throws EgressRuleError `NETKIT_POLICY_INVALID` with the rule and the field, when a rule cannot be read.
  *
  * @example
  * ```ts
@@ -114,6 +114,19 @@ export function egressRules(
       fallback = newOptions.fallback ?? fallback
       for (const run of listeners) run()
     },
+  }
+}
+
+/** A rule cannot be read. */
+export class EgressRuleError extends NetkitError {
+  /** Place of the rule in its list, from 0. */
+  readonly rule: number
+  readonly field: keyof EgressRule
+
+  constructor(rule: number, field: keyof EgressRule, what: string, cause?: unknown) {
+    super('NETKIT_POLICY_INVALID', `Egress rule ${rule + 1}, field '${field}': ${what}`, { cause })
+    this.rule = rule
+    this.field = field
   }
 }
 
@@ -172,10 +185,8 @@ function namedBy(patterns: readonly string[] = [], name: string): boolean {
 
 function compile(rule: EgressRule, index: number): CompiledRule {
   const place = index + 1
-  const invalid = (field: string, what: string, cause?: unknown): NetkitError =>
-    new NetkitError('NETKIT_POLICY_INVALID', `Egress rule ${place}, field '${field}': ${what}`, {
-      cause,
-    })
+  const invalid = (field: keyof EgressRule, what: string, cause?: unknown): EgressRuleError =>
+    new EgressRuleError(index, field, what, cause)
   // Rules come from files, too: the types promise nothing.
   if (!['allow', 'deny'].includes(rule.action)) {
     throw invalid('action', `expected 'allow' or 'deny', got ${JSON.stringify(rule.action)}.`)

@@ -3,4 +3,6 @@
  *
  * @packageDocumentation
  */
+export * from './capture-file.ts'
+export * from './host-prefixes.ts'
 export * from './policy/policy-file.ts'

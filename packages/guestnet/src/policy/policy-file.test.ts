@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { egressPresets } from '@netkit/core'
 import { describe, expect, test } from 'vitest'
 import { parsePolicyFile } from './policy-file.ts'
 
@@ -9,10 +10,10 @@ describe('the policy file', () => {
       'policy.json',
     )
     expect(rules).toEqual({
-      default: 'deny',
+      fallback: 'deny',
       rules: [
-        { action: 'deny', name: 'noMetadata', to: ['metadata'] },
-        { action: 'allow', names: ['*.example.com'], ports: [443, '8000-8010'] },
+        ...egressPresets.noMetadata,
+        { action: 'allow', names: ['*.example.com'], ports: [443, [8000, 8010]] },
       ],
     })
   })
@@ -27,13 +28,13 @@ describe('the policy file', () => {
     ['{ "rules": [\n  {"action": "permit"}] }', 'p.json:2:14: "permit" is none of allow, deny.'],
     [
       '{ "rules": [\n  {"action": "deny",\n "to": ["10.0.0.0/40"]}] }',
-      'p.json:3:9: "10.0.0.0/40" is neither',
+      "p.json:3:8: Egress rule 1, field 'to': ",
     ],
     [
       '{ "rules": [\n  {"action": "deny",\n "ports": [1, 99999]}] }',
-      'p.json:3:15: "99999" is neither a port',
+      "p.json:3:11: Egress rule 1, field 'ports': 99999 is neither a port",
     ],
-    ['{ "rules": [\n  {"action": "deny",\n "names": [7]}] }', 'p.json:3:12: "names" holds 7'],
+    ['{ "rules": [\n  {"action": "deny",\n "names": [7]}] }', 'p.json:3:12: 7 is not a text.'],
     [
       '{ "rules": [{"action": "deny", "protocols": ["sctp"]}] }',
       '"sctp" is none of tcp, udp, icmp.',

@@ -5,19 +5,13 @@
  * ```json
  * {
  *   "presets": ["noMetadata"],
- *   "rules": [{ "action": "deny", "to": ["10.0.0.0/8"], "reply": "admin-prohibited" }]
+ *   "rules": [{ "action": "deny", "scopes": ["private"], "reply": "admin-prohibited" }]
  * }
  * ```
  */
 
-import {
-  NetkitError,
-  policyPresets,
-  PolicyRuleError,
-  rulesPolicy,
-  type PolicyRule,
-  type PolicyRules,
-} from '@netkit/core'
+import { egressPresets, EgressRuleError, egressRules, NetkitError } from '@netkit/core'
+import type { EgressRule } from '@netkit/core'
 import {
   findNodeAtLocation,
   getNodeValue,
@@ -27,17 +21,32 @@ import {
   type ParseError,
 } from 'jsonc-parser'
 
-type Place = readonly (string | number)[]
+const scopes = ['loopback', 'host', 'metadata', 'link-local', 'private', 'multicast', 'public']
+const protocols = ['tcp', 'udp', 'icmp']
 
-const ruleFields: Record<string, 'list' | 'text' | readonly string[]> = {
-  action: ['allow', 'deny'],
+/** What each field of a rule holds: a text, one of some words, a list of texts, of some words, or of ports. */
+const ruleFields: Record<
+  keyof EgressRule,
+  'text' | 'texts' | 'ports' | { one: readonly string[] } | { some: readonly string[] }
+> = {
+  action: { one: ['allow', 'deny'] },
   name: 'text',
-  to: 'list',
-  names: 'list',
-  ports: 'list',
-  protocols: 'list',
-  guests: 'list',
-  reply: ['reset', 'admin-prohibited', 'drop'],
+  reason: 'text',
+  protocol: { one: protocols },
+  to: 'texts',
+  scopes: { some: scopes },
+  ports: 'ports',
+  names: 'texts',
+  guests: 'texts',
+  reply: { one: ['reset', 'admin-prohibited', 'drop'] },
+}
+
+/** A policy file, read. */
+export interface PolicyFile {
+  /** What holds where no rule matches. */
+  readonly fallback: 'allow' | 'deny'
+  /** Presets first, then the file's own. */
+  readonly rules: readonly EgressRule[]
 }
 
 /** Turns places in the text into errors a person can follow. */
@@ -85,27 +94,44 @@ class PolicyText {
   }
 }
 
-function readRule(text: PolicyText, node: Node, index: number): PolicyRule {
+/** `443` or `"8000-8999"`. */
+function readPorts(text: PolicyText, node: Node): number | readonly [number, number] {
+  const value: unknown = getNodeValue(node)
+  if (typeof value === 'number') return value
+  const [, first, last] = /^(\d+)-(\d+)$/.exec(String(value)) ?? []
+  if (first === undefined || last === undefined) {
+    return text.refuse(
+      node.offset,
+      `${JSON.stringify(value)} is neither a port nor a range such as "8000-8999".`,
+    )
+  }
+  return [Number(first), Number(last)]
+}
+
+function readText(text: PolicyText, node: Node): string {
+  const value: unknown = getNodeValue(node)
+  return typeof value === 'string'
+    ? value
+    : text.refuse(node.offset, `${JSON.stringify(value)} is not a text.`)
+}
+
+function readField(text: PolicyText, name: keyof EgressRule, node: Node): unknown {
+  const kind = ruleFields[name]
+  if (kind === 'text') return readText(text, node)
+  if (typeof kind === 'object' && 'one' in kind) return text.oneOf(node, kind.one)
+  return text.list(node, `"${name}"`).map((entry) => {
+    if (kind === 'ports') return readPorts(text, entry)
+    return kind === 'texts' ? readText(text, entry) : text.oneOf(entry, kind.some)
+  })
+}
+
+function readRule(text: PolicyText, node: Node, index: number): EgressRule {
   const what = `rule ${index + 1}`
   const fields = text.fields(node, what, Object.keys(ruleFields))
   if (!fields.has('action')) text.refuse(node.offset, `${what} has no "action": allow or deny.`)
-  for (const [name, value] of fields) {
-    const kind = ruleFields[name]
-    if (kind === 'text' && value.type !== 'string')
-      text.refuse(value.offset, `"${name}" is not a text.`)
-    if (Array.isArray(kind)) text.oneOf(value, kind)
-    if (kind !== 'list') continue
-    for (const entry of text.list(value, `"${name}"`)) {
-      if (name === 'protocols') text.oneOf(entry, ['tcp', 'udp', 'icmp'])
-      const number = name === 'ports' && entry.type === 'number'
-      if (entry.type !== 'string' && !number)
-        text.refuse(
-          entry.offset,
-          `"${name}" holds ${JSON.stringify(getNodeValue(entry))}, which is not a text.`,
-        )
-    }
-  }
-  return getNodeValue(node) as PolicyRule
+  return Object.fromEntries(
+    Array.from(fields, ([name, value]) => [name, readField(text, name as keyof EgressRule, value)]),
+  ) as unknown as EgressRule
 }
 
 /**
@@ -117,39 +143,34 @@ function readRule(text: PolicyText, node: Node, index: number): PolicyRule {
  * ```ts
  * import { parsePolicyFile } from '@netkit/guestnet'
  *
- * const rules = parsePolicyFile('{ "default": "deny", "rules": [{ "action": "allow", "ports": [443] }] }', 'policy.json')
- * console.assert(rules.default === 'deny' && rules.rules.length === 1)
+ * const { fallback, rules } = parsePolicyFile('{ "default": "deny", "rules": [{ "action": "allow", "ports": [443] }] }', 'policy.json')
+ * console.assert(fallback === 'deny' && rules.length === 1)
  * ```
  */
-export function parsePolicyFile(content: string, file: string): PolicyRules {
+export function parsePolicyFile(content: string, file: string): PolicyFile {
   const text = new PolicyText(content, file)
   const errors: ParseError[] = []
   const root = parseTree(content, errors, { allowTrailingComma: true })
   const [first] = errors
   if (first) text.refuse(first.offset, `not valid JSON: ${printParseErrorCode(first.error)}.`)
   const fields = text.fields(root, 'the policy', ['$schema', 'default', 'presets', 'rules'])
-  const fallback = fields.get('default')
-  const presets = fields.get('presets')
   const list = fields.get('rules') ?? text.refuse(0, 'the policy has no "rules".')
-  const chosen = presets
-    ? text.list(presets, '"presets"').map((node) => text.oneOf(node, Object.keys(policyPresets)))
-    : []
-  const own = text.list(list, '"rules"').map((node, index) => readRule(text, node, index))
-  const ownRules: PolicyRules = {
-    ...(fallback && {
-      default: text.oneOf(fallback, ['allow', 'deny']) === 'deny' ? 'deny' : 'allow',
-    }),
-    rules: own,
-  }
+  const rules = text.list(list, '"rules"').map((node, index) => readRule(text, node, index))
   try {
-    rulesPolicy(ownRules)
+    egressRules(rules)
   } catch (error) {
-    if (!(error instanceof PolicyRuleError) || !root) throw error
-    const place: Place = error.path
-    text.refuse(findNodeAtLocation(root, [...place])?.offset ?? 0, error.message)
+    if (!(error instanceof EgressRuleError) || !root) throw error
+    const place = findNodeAtLocation(root, ['rules', error.rule, error.field])
+    text.refuse(place?.offset ?? 0, error.message)
   }
-  const before = chosen.flatMap(
-    (name): readonly PolicyRule[] => policyPresets[name as keyof typeof policyPresets],
+  const presets = fields.get('presets')
+  const chosen = presets ? text.list(presets, '"presets"') : []
+  const names = chosen.map(
+    (node) => text.oneOf(node, Object.keys(egressPresets)) as keyof typeof egressPresets,
   )
-  return { ...ownRules, rules: [...before, ...own] }
+  const fallback = fields.get('default')
+  return {
+    fallback: fallback && text.oneOf(fallback, ['allow', 'deny']) === 'deny' ? 'deny' : 'allow',
+    rules: [...names.flatMap((name): readonly EgressRule[] => egressPresets[name]), ...rules],
+  }
 }
