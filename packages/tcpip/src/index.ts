@@ -11,6 +11,10 @@ export {
   type DhcpOptions,
   type StaticLease,
 } from './gateway/gateway-options.ts'
+export { connectReply, type ConnectReply } from './gateway/connect-errors.ts'
+export type { FlowSnapshot, FlowState } from './gateway/flow-record.ts'
+export type { NewFlow, Router, RouteVerdict } from './gateway/route.ts'
 export { chooseSubnet, DEFAULT_SUBNET } from './gateway/subnet.ts'
+export * from './stack/stack.ts'
 export * from './tcp/index.ts'
 export * from './timer-wheel.ts'

@@ -1,8 +1,15 @@
 /** What the protocols of an engine see of it. */
 
 import type { Clock, Random } from '@netkit/core'
+import type { Address } from '../address.ts'
 import type { IpOutput } from './ip-output.ts'
+import type { Neighbor } from './neighbors.ts'
 import type { Role } from './role.ts'
+
+/** Something that runs in the current turn: a connection. */
+export interface TurnWork {
+  run(): void
+}
 
 /** The engine as its parts know it. */
 export interface EngineContext {
@@ -16,4 +23,8 @@ export interface EngineContext {
   readonly turn: number
   readonly role: Role
   readonly output: IpOutput
+  /** The next hop towards an address, one of our own included; `run` hears whether it is there. */
+  route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined
+  /** The address that we speak from towards `to`. */
+  addressTowards(neighbor: Neighbor, to: Address): Address | undefined
 }

@@ -180,10 +180,9 @@ export class DatagramPorts {
       return
     }
     const destination = bound.peer ?? parseAddress(to.ip, 'send')
-    const { role } = this.#engine
     let kept: Block | undefined
     let waiting = false
-    const neighbor = role.route(destination, (reachable) => {
+    const neighbor = this.#engine.route(destination, (reachable) => {
       // Called at once where the next hop is known: then the bytes are still the caller's.
       if (!waiting) return
       if (!reachable || !neighbor || !kept) bound.fail(socketError('EHOSTUNREACH', where), to)
@@ -216,7 +215,7 @@ export class DatagramPorts {
     length: number,
   ): void {
     const source = isUnspecified(bound.address)
-      ? this.#engine.role.addressTowards(neighbor.port, destination.family)
+      ? this.#engine.addressTowards(neighbor, destination)
       : bound.address
     if (!source) {
       const { text } = destination

@@ -21,21 +21,30 @@
  * Nothing is allocated per frame. Malformed input is counted at its port and dropped; no path from `frame` throws.
  */
 
-import { NetkitError } from '@netkit/core'
+import { NetkitError, socketError } from '@netkit/core'
 import type { Block, Clock, Random } from '@netkit/core'
-import { ETHER_TYPE, EthernetView, IP_PROTOCOL, Ipv4View } from '@netkit/frames'
+import {
+  ETHER_TYPE,
+  EthernetView,
+  IP_PROTOCOL,
+  Ipv4View,
+  MAX_MTU_BYTES,
+  memoryLinkPair,
+} from '@netkit/frames'
+import type { Address } from '../address.ts'
 import type { FrameLink, LinkState } from '@netkit/frames'
 import { FRAMES_PER_TURN, MIN_MTU_BYTES } from '../limits.ts'
 import { Arp } from './arp.ts'
-import type { EngineContext } from './context.ts'
+import type { EngineContext, TurnWork } from './context.ts'
 import { Icmp } from './icmp.ts'
 import { IpOutput } from './ip-output.ts'
-import { Neighbors } from './neighbors.ts'
+import { Neighbor, Neighbors } from './neighbors.ts'
 import { Packet } from './packet.ts'
 import { Port } from './port.ts'
 import type { PortOptions, PortOwner } from './port.ts'
 import { Reassembly } from './reassembly.ts'
 import type { Role } from './role.ts'
+import { Tcp } from './tcp.ts'
 import { Udp } from './udp.ts'
 
 /** What an engine is made of. */
@@ -47,13 +56,8 @@ export interface EngineOptions {
   readonly role: Role
 }
 
-/** Something that runs in the current turn: a connection. */
-export interface TurnWork {
-  run(): void
-}
-
 const ICMP = IP_PROTOCOL.icmpv4
-const UDP = IP_PROTOCOL.udp
+const { udp: UDP, tcp: TCP } = IP_PROTOCOL
 
 /** The engine. */
 export class Engine implements EngineContext, PortOwner {
@@ -66,6 +70,7 @@ export class Engine implements EngineContext, PortOwner {
   readonly arp: Arp
   readonly icmp: Icmp
   readonly udp: Udp
+  readonly tcp: Tcp
   readonly ports: Set<Port> = new Set<Port>()
 
   readonly #ethernet = new EthernetView()
@@ -73,6 +78,9 @@ export class Engine implements EngineContext, PortOwner {
   readonly #packet = new Packet()
   readonly #reassembly: Reassembly
 
+  /** Both ends of a link to ourselves, made when it is first needed. */
+  #loopback: Port | undefined
+  #loopbackEnd: Port | undefined
   #turn = 0
   #now = 0
   #inTurn = false
@@ -94,6 +102,7 @@ export class Engine implements EngineContext, PortOwner {
     this.neighbors = new Neighbors(options.clock, this.arp)
     this.icmp = new Icmp(this)
     this.udp = new Udp(this)
+    this.tcp = new Tcp(this)
     this.#reassembly = new Reassembly(options.clock)
   }
 
@@ -129,14 +138,39 @@ export class Engine implements EngineContext, PortOwner {
     return port
   }
 
-  /** Takes a port off. Its link stays as it is. */
+  /** Ends all connections and leaves all links. */
+  close(): void {
+    for (const port of this.ports) this.detach(port)
+    this.#loopback?.detach()
+    this.#loopbackEnd?.detach()
+  }
+
+  /** Aborts a port's flows and takes it off. Its link stays as it is. */
   detach(port: Port): void {
+    const error = socketError('ENETDOWN', { reason: `'${port.name}' was detached` })
+    this.tcp.abortAll(port, error)
+    // What the flows had to say (RST) leaves while there is a link.
+    this.#runTurn()
     port.detach()
     this.ports.delete(port)
     this.#reassembly.dropPort(port)
     for (const neighbor of this.neighbors.all()) {
       if (neighbor.port === port) this.neighbors.forget(neighbor)
     }
+  }
+
+  /** The next hop towards an address, one of our own included. */
+  route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined {
+    if (!this.role.isLocal(to)) return this.role.route(to, run)
+    run?.(true)
+    return this.#loopbackNeighbor(to)
+  }
+
+  /** The address that we speak from towards `to`. */
+  addressTowards(neighbor: Neighbor, to: Address): Address | undefined {
+    return neighbor.port === this.#loopback
+      ? to
+      : this.role.addressTowards(neighbor.port, to.family)
   }
 
   /** `work.run` is wanted before this turn ends; outside of one, a turn is asked for. */
@@ -209,7 +243,7 @@ export class Engine implements EngineContext, PortOwner {
       port.drop('ethernet-vlan')
       return
     }
-    if (!this.role.frame(port, ethernet)) return
+    if (!this.#isLoopback(port) && !this.role.frame(port, ethernet)) return
     const at = ethernet.payloadOffset
     const size = ethernet.payloadLength
     switch (ethernet.etherType) {
@@ -271,7 +305,8 @@ export class Engine implements EngineContext, PortOwner {
     packet.dontFragment = header.dontFragment
     packet.addresses4(source, destination)
     packet.group = destination >>> 28 === 0xe || this.role.isBroadcast(destination)
-    if (!this.role.source(port, packet, mac)) return
+    if (this.#isLoopback(port)) packet.neighbor = this.#loopbackNeighbor(packet.source())
+    else if (!this.role.source(port, packet, mac)) return
     if (!packet.group && !this.role.owns(packet.da, packet.db, packet.dc, packet.dd)) {
       this.role.elsewhere(port, packet)
       return
@@ -289,8 +324,31 @@ export class Engine implements EngineContext, PortOwner {
     this.#deliver(port, packet)
   }
 
+  #isLoopback(port: Port): boolean {
+    return port === this.#loopback || port === this.#loopbackEnd
+  }
+
+  /** What is sent on one end of the loopback comes in on the other. */
+  #loopbackNeighbor(address: Address): Neighbor {
+    if (!this.#loopback) {
+      const [out, back] = memoryLinkPair({ mtu: MAX_MTU_BYTES, clock: this.clock })
+      const options = { mtu: MAX_MTU_BYTES, trusted: true, lossless: true }
+      this.#loopback = new Port(this, out, { name: 'loopback', ...options })
+      this.#loopbackEnd = new Port(this, back, { name: 'loopback end', ...options })
+      out.attach(this.#loopback)
+      back.attach(this.#loopbackEnd)
+    }
+    const neighbor = new Neighbor(address, this.#loopback)
+    neighbor.mac = this.mac
+    neighbor.state = 'reachable'
+    return neighbor
+  }
+
   #deliver(port: Port, packet: Packet): void {
     switch (packet.protocol) {
+      case TCP:
+        this.tcp.arrived(port, packet)
+        break
       case UDP:
         this.udp.arrived(port, packet)
         break

@@ -14,13 +14,16 @@ import {
   ICMPV4_UNREACHABLE,
   Icmpv4View,
   IP_PROTOCOL,
+  IPV4_HEADER_LENGTH,
   updateChecksum16,
 } from '@netkit/frames'
 import type { Address } from '../address.ts'
 import { ICMP_QUOTE_BYTES } from '../limits.ts'
 import type { EngineContext } from './context.ts'
+import { DONT_FRAGMENT, writeIpv4 } from './ip-header.ts'
 import type { Packet } from './packet.ts'
 import type { Port } from './port.ts'
+import type { TcpFlow } from './tcp-flow.ts'
 
 const { destinationUnreachable, echoReply, echoRequest } = ICMPV4_TYPE
 
@@ -79,6 +82,44 @@ export class Icmp {
     this.#error(port, packet, source, code, nextHopMtu, length)
   }
 
+  /**
+   * Tells the sender of a SYN that its destination cannot be reached. The packet is gone, so what is quoted is made from the flow:
+   * an IP header and the first 8 bytes of TCP, by which the guest finds its socket (RFC 792).
+   */
+  synUnreachable(flow: TcpFlow, seq: number, code: number): void {
+    const { port, mac } = flow.neighbor
+    const { ourAddress, peerAddress } = flow
+    const router = this.#engine.role.addressTowards(port, 4)
+    if (ourAddress.family !== 4 || !router || mac === 0) return
+    if (!port.icmpErrors.take(this.#engine.clock.now())) {
+      port.drop('icmp-rate')
+      return
+    }
+    const { output } = this.#engine
+    const length = ICMPV4_HEADER_LENGTH + IPV4_HEADER_LENGTH + 8
+    const block = output.begin(port, 4, length)
+    if (!block) return
+    const at = output.payloadOffset
+    const { view } = block
+    this.#writeHead(view, at, code, 0)
+    const quoted = at + ICMPV4_HEADER_LENGTH
+    const syn = 40
+    writeIpv4(view, quoted, peerAddress, ourAddress, IP_PROTOCOL.tcp, syn, 0, DONT_FRAGMENT)
+    view.setUint16(quoted + IPV4_HEADER_LENGTH, flow.peerPort)
+    view.setUint16(quoted + IPV4_HEADER_LENGTH + 2, flow.ourPort)
+    view.setUint32(quoted + IPV4_HEADER_LENGTH + 4, seq)
+    view.setUint16(at + 2, checksum(block, at, length))
+    output.send(mac, router, peerAddress, IP_PROTOCOL.icmpv4, length)
+  }
+
+  #writeHead(view: DataView, at: number, code: number, nextHopMtu: number): void {
+    view.setUint8(at, destinationUnreachable)
+    view.setUint8(at + 1, code)
+    view.setUint16(at + 2, 0)
+    view.setUint16(at + 4, 0)
+    view.setUint16(at + 6, nextHopMtu)
+  }
+
   #error(
     port: Port,
     packet: Packet,
@@ -98,11 +139,7 @@ export class Icmp {
     const block = output.begin(port, 4, length)
     if (!block) return
     const at = output.payloadOffset
-    block.view.setUint8(at, destinationUnreachable)
-    block.view.setUint8(at + 1, code)
-    block.view.setUint16(at + 2, 0)
-    block.view.setUint16(at + 4, 0)
-    block.view.setUint16(at + 6, nextHopMtu)
+    this.#writeHead(block.view, at, code, nextHopMtu)
     block.bytes.set(
       packet.block.bytes.subarray(packet.offset, packet.offset + quoted),
       at + ICMPV4_HEADER_LENGTH,

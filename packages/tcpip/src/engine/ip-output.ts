@@ -11,13 +11,14 @@
  */
 
 import type { Block } from '@netkit/core'
-import { ETHERNET_HEADER_LENGTH, IPV4_HEADER_LENGTH } from '@netkit/frames'
+import { checksum, ETHERNET_HEADER_LENGTH, IPV4_HEADER_LENGTH } from '@netkit/frames'
 import type { Address } from '../address.ts'
 import {
   DONT_FRAGMENT,
   headLength,
   IPV6_HEADER_LENGTH,
   MORE_FRAGMENTS,
+  pseudoHeaderOf,
   writeEthernet,
   writeIpv4,
   writeIpv6,
@@ -100,6 +101,23 @@ export class IpOutput {
       )
     }
     port.commit(headLength(family) + payloadLength)
+  }
+
+  /** The same for a payload whose checksum, at `checksumAt` in it, covers a pseudo-header and is still 0. */
+  sendChecked(
+    mac: number,
+    source: Address,
+    destination: Address,
+    protocol: number,
+    payloadLength: number,
+    checksumAt: number,
+  ): void {
+    const block = this.#block
+    if (!block) return
+    const pseudoHeader = pseudoHeaderOf(source, destination, protocol) + payloadLength
+    const value = checksum(block, this.payloadOffset, payloadLength, pseudoHeader)
+    block.view.setUint16(this.payloadOffset + checksumAt, value)
+    this.send(mac, source, destination, protocol, payloadLength)
   }
 
   /**

@@ -3,6 +3,7 @@
 import type { NetkitError } from '@netkit/core'
 import type { EthernetView, LinkState, UdpView } from '@netkit/frames'
 import type { Address } from '../address.ts'
+import type { SegmentIn } from '../tcp/segment.ts'
 import type { DropReason } from './drops.ts'
 import type { Neighbor } from './neighbors.ts'
 import type { Packet } from './packet.ts'
@@ -37,6 +38,8 @@ export interface Role {
   ): DropReason | undefined
   /** Whether this is an address of ours by name, one that a wildcard listener means. */
   isOwn(a: number, b: number, c: number, d: number): boolean
+  /** Whether what we send to this address ourselves comes back to us. */
+  isLocal(address: Address): boolean
   /** Whether we answer a ping of this address ourselves. */
   answersEcho(a: number, b: number, c: number, d: number): boolean
   /** The address that we speak from towards that neighbor: ARP requests, ICMP errors. */
@@ -45,6 +48,8 @@ export interface Role {
   elsewhere(port: Port, packet: Packet): void
   /** A datagram that no local port takes. */
   datagram(port: Port, packet: Packet, udp: UdpView): void
+  /** A SYN that no listener takes: the gate. The packet is only lent. */
+  connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void
   /** The next hop towards an address, resolved or being resolved; `run` hears how that went. */
   route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void

@@ -17,6 +17,7 @@ import type { FrameRoom } from '@netkit/frames'
 import type { Address } from '../address.ts'
 import type { TcpConnection } from '../tcp/connection.ts'
 import type { SegmentPath } from '../tcp/environment.ts'
+import type { SegmentIn } from '../tcp/segment.ts'
 import {
   DONT_FRAGMENT,
   headLength,
@@ -26,7 +27,7 @@ import {
   writeIpv6,
 } from './ip-header.ts'
 import type { Neighbor } from './neighbors.ts'
-import type { CreditWaiter } from './port.ts'
+import type { CreditWaiter, Port } from './port.ts'
 
 const TCP_HEADER_LENGTH = 20
 const SOURCE_PORT = 0
@@ -41,9 +42,14 @@ export interface FlowEngine {
   scheduleFlow(flow: TcpFlow): void
 }
 
-/** A flow's owner, told when its connection is over. */
+/** Whoever opened a flow: a gate, a listener, a dialler. */
 export interface FlowOwner {
+  /** A segment came for a flow that has no connection yet. */
+  segmentWhilePending(flow: TcpFlow, port: Port, segment: SegmentIn): void
+  /** The flow's connection is over; the flow has left the table. */
   flowClosed(flow: TcpFlow): void
+  /** The flow is to end before it has a connection: its link is gone. */
+  flowAborted(flow: TcpFlow, error: Error): void
 }
 
 class Room implements FrameRoom {
@@ -67,7 +73,6 @@ export class TcpFlow implements SegmentPath, CreditWaiter {
   neighbor: Neighbor
   /** `undefined` while a gate decides. */
   connection: TcpConnection | undefined
-  /** Whoever opened the flow: a gate, a listener, a dialler. */
   owner: FlowOwner | undefined
   /** The flow table's own. */
   hash = 0

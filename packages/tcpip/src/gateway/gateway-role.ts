@@ -21,6 +21,7 @@ import type { Neighbor } from '../engine/neighbors.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
 import type { Role } from '../engine/role.ts'
+import type { SegmentIn } from '../tcp/segment.ts'
 import { NEIGHBORS_PER_GUEST, NEIGHBOR_AGE_MS } from '../limits.ts'
 import type { DhcpServer } from './dhcp-server.ts'
 import type { Leases } from './leases.ts'
@@ -46,6 +47,7 @@ export interface AddressPlan extends SubnetPlan {
 export interface GatewayHandlers {
   /** A datagram to an address that is ours, for which no port is bound here. */
   datagram(port: Port, packet: Packet, udp: UdpView): void
+  connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void
   /** Two guests claim one address. */
   conflict(port: Port, kind: 'mac' | 'ip', claimed: string, holder: Port | undefined): void
@@ -209,6 +211,14 @@ export class GatewayRole implements Role {
   datagram(port: Port, packet: Packet, udp: UdpView): void {
     if (this.#dhcp?.takes(packet, udp)) this.#dhcp.arrived(port, packet, udp)
     else this.#handlers.datagram(port, packet, udp)
+  }
+
+  connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void {
+    this.#handlers.connectionRequest(port, packet, segment)
+  }
+
+  isLocal(address: Address): boolean {
+    return this.gatewayAddress.equals(address)
   }
 
   route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined {

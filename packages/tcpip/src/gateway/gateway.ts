@@ -12,16 +12,21 @@
  * guest has its own output credit and its own bounds (limits.ts), so that none can stall or starve another.
  */
 
-import { NetkitError } from '@netkit/core'
-import type { Network } from '@netkit/core'
-import { formatMac } from '@netkit/frames'
+import { NetkitError, ReadBlockPool } from '@netkit/core'
+import type { Endpoint, Network } from '@netkit/core'
+import { arenaMemory, formatMac } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
+import type { Address } from '../address.ts'
 import { v4Address } from '../address.ts'
 import { dropsSeen } from '../engine/drops.ts'
 import type { DropReason } from '../engine/drops.ts'
 import { Engine } from '../engine/engine.ts'
+import { EngineNetwork } from '../engine/network.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
+import type { TcpSettings } from '../tcp/control-block.ts'
+import type { SegmentIn } from '../tcp/segment.ts'
+import type { ConnectReply } from './connect-errors.ts'
 import { DhcpServer } from './dhcp-server.ts'
 import { addressing, dhcpSettings } from './gateway-options.ts'
 import type { Addressing, AddressingOptions } from './gateway-options.ts'
@@ -29,6 +34,8 @@ import { GatewayRole } from './gateway-role.ts'
 import type { GatewayHandlers } from './gateway-role.ts'
 import { Leases } from './leases.ts'
 import type { LeaseRecord } from './leases.ts'
+import type { NewFlow, Router } from './route.ts'
+import { TcpGate } from './tcp-gate.ts'
 
 /** Options of `createGateway`. */
 export interface GatewayOptions extends AddressingOptions {
@@ -36,6 +43,14 @@ export interface GatewayOptions extends AddressingOptions {
   readonly network: Network
   /** Let guests reach the host's loopback under the host alias. Default `false`. */
   readonly hostAlias?: boolean
+  /** Decides about every new TCP flow. Default: dial; the gateway's own addresses refuse. */
+  readonly route?: Router
+  /** Overrides how a failed connect looks to the guest. Default: see `connectReply`. */
+  readonly onConnectError?: (error: unknown, flow: NewFlow) => ConnectReply | undefined
+  /** Names that led a guest to an address, for the policy and reports: a `NameMemory`. */
+  readonly names?: { namesOf(guest: string, ip: string): readonly string[] }
+  /** Settings of every TCP connection with a guest. */
+  readonly tcp?: TcpSettings
 }
 
 /** Options of `Gateway.attach`. */
@@ -93,6 +108,8 @@ export interface Gateway extends AsyncDisposable {
   readonly guests: ReadonlyMap<string, Guest>
   /** Starts serving a guest. @throws NetkitError `NETKIT_NAME_TAKEN`, `NETKIT_MTU` */
   attach(link: FrameLink, options: AttachOptions): Guest
+  /** The guests seen from the host: dial into them; listen and bind on the gateway's address and on any that is no guest's. */
+  readonly network: Network
   /** Leases that hold, by address. */
   leases(): readonly Lease[]
   /** Ends all flows, detaches all guests. Idempotent. */
@@ -141,6 +158,8 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   readonly #engine: Engine
   readonly #role: GatewayRole
   readonly #leases: Leases
+  readonly #gate: TcpGate
+  readonly network: Network
   #closed = false
 
   constructor(options: GatewayOptions) {
@@ -160,6 +179,18 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     const dhcp =
       config.dhcp && new DhcpServer(this.#engine, this.#leases, dhcpSettings(config), () => {})
     this.#role.join(this.#engine, this.#leases, dhcp)
+    const { network, route, onConnectError, names, tcp = {} } = options
+    this.#gate = new TcpGate(this.#engine, {
+      network,
+      route,
+      onConnectError,
+      dialled: (address, port) => this.#dialled(address, port),
+      namesOf: (guest, ip) => names?.namesOf(guest, ip) ?? [],
+      blocks: new ReadBlockPool(arenaMemory),
+      settings: tcp,
+      onFlow: () => {},
+    })
+    this.network = new EngineNetwork(this.#engine, () => tcp)
   }
 
   get subnet(): string {
@@ -201,6 +232,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     if (this.guests.get(guest.name) !== guest) return
     this.guests.delete(guest.name)
     this.#engine.detach(guest.port)
+    this.#gate.detached(guest.port)
     this.#role.detached(guest.port)
     this.#leases.dropGuest(guest.name, this.#engine.clock.now())
   }
@@ -220,6 +252,16 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   datagram(port: Port, packet: Packet, _udp: UdpView): void {
     if (packet.group) port.drop('udp-multicast')
     else this.#engine.icmp.portUnreachable(port, packet)
+  }
+
+  connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void {
+    const { da, db, dc, dd } = packet
+    this.#gate.request(port, packet, segment, this.#role.isOwn(da, db, dc, dd))
+  }
+
+  #dialled(address: Address, port: number): Endpoint {
+    const alias = this.#addressing.plan.aliasOn && this.#role.aliasAddress.equals(address)
+    return { ip: alias ? '127.0.0.1' : address.text, port }
   }
 
   stateChanged(): void {
