@@ -17,3 +17,12 @@ export type { QmpClient, QmpEvent } from './qemu/qmp.ts'
 export type { QemuAccelerator, QemuNetdev } from './qemu/qemu-command.ts'
 export { bootV86, type V86Guest, type V86Options } from './v86/v86-guest.ts'
 export { scriptedGuest, type ScriptedGuest } from './scripted/scripted-guest.ts'
+export { frameLinkOf } from './frame-link-of.ts'
+export {
+  attachLinux,
+  startGuest,
+  type StartedGuest,
+  type StartGuestOptions,
+} from './start-guest.ts'
+export { bestGuest, guestOptions, type GuestOption } from './best-guest.ts'
+export * from './tour/tour.ts'

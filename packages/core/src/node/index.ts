@@ -4,3 +4,4 @@
  * @packageDocumentation
  */
 export { hostNetwork, type HostNetwork, type HostNetworkOptions } from './host-network.ts'
+export { socketStream } from './socket-stream.ts'
