@@ -3,8 +3,7 @@
  * repeat or damage it; faults compose in the order in which they are listed. All chance comes from one `Random`.
  */
 
-import type { Random } from '@netkit/core'
-import type { VirtualClock } from './virtual-clock.ts'
+import type { Clock, Random } from '@netkit/core'
 
 /** A fault as data, so that a failing run can be written down and played again. Rates are probabilities, `0 … 1`. */
 export type Fault =
@@ -40,7 +39,7 @@ type FaultRun = (passage: Passage) => 'pass' | 'lost'
 /** Bytes of a TCP header: whatever is longer than its header has a payload. */
 const hasPayload = (bytes: Uint8Array): boolean => bytes.length > ((bytes[12] ?? 0) >>> 4) * 4
 
-function runFault(fault: Fault, clock: VirtualClock, random: Random): FaultRun {
+function runFault(fault: Fault, clock: Clock, random: Random): FaultRun {
   switch (fault.kind) {
     case 'loss':
       return () => (random.unit() < fault.rate ? 'lost' : 'pass')
@@ -101,7 +100,7 @@ function runFault(fault: Fault, clock: VirtualClock, random: Random): FaultRun {
 
 /** What one direction is made of. */
 export interface FaultLinkOptions {
-  readonly clock: VirtualClock
+  readonly clock: Clock
   readonly random: Random
   readonly delayMs: number
   /** Arrivals are collected over this long into one batch, as a busy reader finds them; 0: those of the same instant. */
@@ -152,9 +151,11 @@ export class FaultLink {
     }
     const fresh = [bytes]
     this.#batches.set(at, fresh)
-    clock.after(at - clock.now(), () => {
+    const arrive = (): void => {
       this.#batches.delete(at)
       deliver(fresh)
-    })
+    }
+    if (at > clock.now()) clock.after(at - clock.now(), arrive)
+    else clock.yield(arrive)
   }
 }

@@ -3,7 +3,7 @@
  * the real engine does: once per batch.
  */
 
-import { Block, BlockPool, type IpEndpoint, type Random } from '@netkit/core'
+import { Block, BlockPool, type Clock, type IpEndpoint, type Random } from '@netkit/core'
 import { type FrameRoom, TCP_FLAG, TCP_HEADER_LENGTH, TcpView, encodeTcp } from '@netkit/frames'
 import { RECEIVE_BLOCK_BYTES } from '../tcp/limits.ts'
 import {
@@ -21,7 +21,6 @@ import {
   synFields,
 } from '../tcp/index.ts'
 import { ClockTimerWheel } from '../timer-wheel.ts'
-import type { VirtualClock } from './virtual-clock.ts'
 import { WindowMonitor } from './window-monitor.ts'
 
 /** A block pool that knows how many of its blocks are out. */
@@ -41,7 +40,7 @@ export class CountingPool extends BlockPool {
 
 /** What a simulated host is made of. */
 export interface SimulatedHostOptions {
-  readonly clock: VirtualClock
+  readonly clock: Clock
   readonly random: Random
   readonly local: IpEndpoint
   readonly remote: IpEndpoint
@@ -58,7 +57,7 @@ export interface SimulatedHostOptions {
 
 /** An engine with one connection. */
 export class SimulatedHost implements TcpEnvironment, SegmentPath {
-  readonly clock: VirtualClock
+  readonly clock: Clock
   readonly random: Random
   readonly timers: ClockTimerWheel
   readonly sequenceNumbers: SequenceNumberSource

@@ -60,36 +60,29 @@ export class ReceiveBuffer {
     this.#budget?.charge(bytes.length)
   }
 
-  /** Gives `target` what it takes. Returns the bytes given; `length` says whether any are left for lack of room. */
-  deliver(target: ReadTarget, live: () => boolean): number {
-    let given = 0
-    while (live()) {
-      const queue = this.#kept.count > 0 ? this.#kept : this.#fresh
-      const block = queue.blockAt(0)
-      if (queue.count === 0 || block === undefined) break
-      const length = queue.lengthAt(0)
-      const offset = queue.offsetAt(0)
-      let taken: number
-      if (target.take) {
-        taken = target.take(block, offset, length)
-        if (taken === 0) break
-        this.#consume(queue, taken)
-      } else {
-        const room = target.room()
-        if (room === undefined) break
-        taken = Math.min(length, room.length)
-        room.block.bytes.set(block.bytes.subarray(offset, offset + taken), room.offset)
-        this.#consume(queue, taken)
-        target.filled(taken)
-      }
-      given += taken
+  /** Gives `target` one piece, or as much of it as it takes. Returns how many bytes; 0: it has no room, or there are none. */
+  deliverTo(target: ReadTarget): number {
+    const queue = this.#kept.count > 0 ? this.#kept : this.#fresh
+    const block = queue.blockAt(0)
+    if (queue.count === 0 || block === undefined) return 0
+    const length = queue.lengthAt(0)
+    const offset = queue.offsetAt(0)
+    if (target.take) {
+      const taken = target.take(block, offset, length)
+      // It may have reset the stream from within.
+      if (this.length > 0) this.#consume(queue, taken)
+      return taken
     }
-    return given
+    const room = target.room()
+    if (room === undefined || queue.count === 0) return 0
+    const filled = Math.min(length, room.length)
+    room.block.bytes.set(block.bytes.subarray(offset, offset + filled), room.offset)
+    this.#consume(queue, filled)
+    target.filled(filled)
+    return filled
   }
 
   #consume(queue: PieceQueue, length: number): void {
-    // The consumer may have reset the stream from within its call.
-    if (queue.length < length) return
     queue.consume(length)
     this.#budget?.release(length)
     if (this.#kept.count === 0) this.#dropTail()

@@ -13,7 +13,13 @@ export class TcpStream implements ByteStream {
   /** The target said no to what was offered; waits for the next `read`. */
   #stalled = false
   #delivering = false
+  /** The present target knows of the FIN; some target does. */
+  #endTold = false
   #endDelivered = false
+  /** Bytes put back while a piece is being given away. */
+  #taking = false
+  readonly #putBack: Uint8Array[] = []
+  #isSettled = false
   #onDrain: (() => void) | undefined
   #corks = 0
   #reason: CloseReason | undefined
@@ -36,14 +42,17 @@ export class TcpStream implements ByteStream {
   }
 
   read(into: ReadTarget): void {
+    if (this.#isSettled) return
+    if (into !== this.#target) this.#endTold = false
     this.#target = into
     this.#stalled = false
     this.#tcb.schedule()
   }
 
   unread(bytes: Uint8Array): void {
-    if (bytes.length === 0) return
-    this.#tcb.receiveBuffer.unread(bytes)
+    if (bytes.length === 0 || this.#isSettled) return
+    if (this.#taking) this.#putBack.unshift(bytes.slice())
+    else this.#tcb.receiveBuffer.unread(bytes)
     this.#tcb.schedule()
   }
 
@@ -58,7 +67,9 @@ export class TcpStream implements ByteStream {
   }
 
   cork(): void {
-    if (this.#corks++ === 0) this.#tcb.corkedFrom = this.#tcb.sendBuffer.end
+    if (this.#corks++ === 0 && !this.#tcb.finQueued) {
+      this.#tcb.corkedFrom = this.#tcb.sendBuffer.end
+    }
   }
 
   uncork(): void {
@@ -75,6 +86,8 @@ export class TcpStream implements ByteStream {
     const tcb = this.#tcb
     if (tcb.finQueued || this.#reason !== undefined) return
     tcb.finQueued = true
+    // What was held back for more to come waits in vain.
+    tcb.corkedFrom = Infinity
     tcb.schedule()
   }
 
@@ -101,33 +114,39 @@ export class TcpStream implements ByteStream {
   // --- called by the connection
 
   deliver(): void {
-    const tcb = this.#tcb
-    const { receiveBuffer } = tcb
-    const target = this.#target
-    if (target !== undefined && !this.#stalled && !this.#delivering) {
-      this.#delivering = true
-      // A call of the consumer's may replace the target or reset the stream.
-      const live = (): boolean => this.#target === target && receiveBuffer.length > 0
-      const given = receiveBuffer.deliver(target, live)
-      this.#delivering = false
-      if (this.#target !== target) tcb.schedule()
-      else if (receiveBuffer.length > 0) this.#stalled = true
-      if (given > 0) {
-        const now = tcb.env.clock.now()
-        tcb.window.consumed(given, now, tcb.rtt.smoothed, tcb.budget?.relaxed ?? true)
-      }
+    if (this.#delivering) return
+    const { receiveBuffer } = this.#tcb
+    let given = 0
+    this.#delivering = true
+    // A call of the consumer's may replace the target, put bytes back, or reset the stream.
+    while (this.#target !== undefined && !this.#stalled && receiveBuffer.length > 0) {
+      const target = this.#target
+      this.#taking = true
+      const taken = receiveBuffer.deliverTo(target)
+      this.#taking = false
+      for (const bytes of this.#putBack.splice(0)) receiveBuffer.unread(bytes)
+      given += taken
+      if (taken === 0 && this.#target === target) this.#stalled = receiveBuffer.length > 0
     }
+    this.#delivering = false
     receiveBuffer.settle()
+    if (given > 0) this.#consumed(given)
     this.#deliverEnd()
+  }
+
+  #consumed(bytes: number): void {
+    const { window, env, rtt, budget } = this.#tcb
+    window.consumed(bytes, env.clock.now(), rtt.smoothed, budget?.relaxed ?? true)
   }
 
   #deliverEnd(): void {
     const { peerFin, rcvNxt, receiveBuffer } = this.#tcb
-    if (this.#endDelivered || peerFin < 0 || rcvNxt <= peerFin || receiveBuffer.length > 0) return
-    if (this.#target === undefined) return
+    if (this.#endTold || peerFin < 0 || rcvNxt <= peerFin || receiveBuffer.length > 0) return
+    if (this.#target === undefined || this.#isSettled) return
     if (this.#reason !== undefined && this.#reason.kind !== 'fin') return
+    this.#endTold = true
     this.#endDelivered = true
-    this.#target?.end()
+    this.#target.end()
     this.#settle(false)
   }
 
@@ -144,7 +163,8 @@ export class TcpStream implements ByteStream {
 
   /** `closed` resolves once both directions ended and the consumer has all there was. */
   #settle(now: boolean): void {
-    if (this.#reason === undefined || !(now || this.#endDelivered)) return
+    if (this.#isSettled || this.#reason === undefined || !(now || this.#endDelivered)) return
+    this.#isSettled = true
     this.#resolveClosed(this.#reason)
     this.#target = undefined
     this.#onDrain = undefined
