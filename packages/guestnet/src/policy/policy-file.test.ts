@@ -35,10 +35,9 @@ describe('the policy file', () => {
       "p.json:3:11: Egress rule 1, field 'ports': 99999 is neither a port",
     ],
     ['{ "rules": [\n  {"action": "deny",\n "names": [7]}] }', 'p.json:3:12: 7 is not a text.'],
-    [
-      '{ "rules": [{"action": "deny", "protocols": ["sctp"]}] }',
-      '"sctp" is none of tcp, udp, icmp.',
-    ],
+    ['{ "rules": [{"action": "deny", "protocol": "sctp"}] }', '"sctp" is none of tcp, udp, icmp.'],
+    ['{ "rules": [{"action": "deny", "scopes": ["lan"]}] }', '"lan" is none of loopback, host'],
+    ['{ "rules": [{"action": "deny", "ports": ["90-"]}] }', '"90-" is neither a port nor a range'],
     ['{ "presets": ["noMeta"], "rules": [] }', '"noMeta" is none of noMetadata, noPrivate, deny.'],
   ])('%s is refused with its line', (content, message) => {
     expect(() => parsePolicyFile(content, 'p.json')).toThrow(message)
