@@ -4,5 +4,10 @@
  * @packageDocumentation
  */
 export { binderCompliance, type BinderSubject } from './binder.ts'
-export type { ComplianceOptions, ComplianceRunner, ComplianceSkip } from './runner.ts'
+export {
+  defineSuite,
+  type ComplianceOptions,
+  type ComplianceRunner,
+  type ComplianceSkip,
+} from './runner.ts'
 export { streamNetworkCompliance, type StreamNetworkSubject } from './stream-network.ts'
