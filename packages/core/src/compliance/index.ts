@@ -4,6 +4,9 @@
  * @packageDocumentation
  */
 export { binderCompliance, type BinderSubject } from './binder.ts'
+export { clockCompliance, type ClockSubject } from './clock.ts'
+export { randomCompliance, type RandomSubject } from './random.ts'
+export { resolverCompliance, type ResolverSubject } from './resolver.ts'
 export {
   defineSuite,
   type ComplianceOptions,

@@ -1,7 +1,14 @@
 /**
- * The host's side of the contracts, on Node: its network, its processes, and adapters to Node's own socket classes.
+ * The host's side of the contracts, on Node: its network, names, programs and events, and adapters to Node's own socket classes.
  *
  * @packageDocumentation
  */
+export { asDgram } from './as-dgram.ts'
+export { asNetServer, serve, type SocketServer } from './as-net-server.ts'
+export { asNetSocket, type NetSocketOptions } from './as-net-socket.ts'
+export * from './host-command.ts'
+export * from './host-events.ts'
 export { hostNetwork, type HostNetwork, type HostNetworkOptions } from './host-network.ts'
+export * from './host-resolver.ts'
 export { socketStream } from './socket-stream.ts'
+export * from './undici-connector.ts'

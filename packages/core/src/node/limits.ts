@@ -35,3 +35,12 @@ export const HOST_POLL_MS = 5000
 
 /** `wall()` may run ahead of `now()` by this much before it counts as sleep: clock slewing and a busy process stay below. */
 export const WAKE_THRESHOLD_MS = 10_000
+
+/** Bytes that `asNetSocket` lets the stream below queue before a write is held back. */
+export const NET_SOCKET_QUEUE_BYTES: number = 256 * 1024
+
+/** Bytes that `asNetSocket` reads at a time: the high-water mark of Node's own sockets. */
+export const NET_SOCKET_READ_BYTES: number = 64 * 1024
+
+/** Output of a command beyond this is no answer to any question we ask, `bytes`. */
+export const COMMAND_OUTPUT_BYTES: number = 4 * 1024 * 1024
