@@ -13,6 +13,7 @@ export {
 } from './gateway/gateway-options.ts'
 export { connectReply, type ConnectReply } from './gateway/connect-errors.ts'
 export type { FlowSnapshot, FlowState } from './gateway/flow-record.ts'
+export type { UdpFiltering, UdpMappingSnapshot } from './gateway/udp-nat.ts'
 export type { NewFlow, Router, RouteVerdict } from './gateway/route.ts'
 export { chooseSubnet, DEFAULT_SUBNET } from './gateway/subnet.ts'
 export * from './stack/stack.ts'

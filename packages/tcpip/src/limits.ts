@@ -89,6 +89,8 @@ export const RECENT_FLOWS = 256
 export const UDP_IDLE_MS = 120_000
 /** The same towards port 53: one question, one answer. */
 export const UDP_DNS_IDLE_MS = 10_000
+/** How often idle mappings are looked for. */
+export const UDP_SWEEP_MS = 2_000
 /** Mappings; the least recently used makes room. */
 export const UDP_MAPPINGS_PER_GUEST = 4_096
 /** Datagrams that wait while a mapping's host socket is being bound. */

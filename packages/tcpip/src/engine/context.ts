@@ -25,6 +25,18 @@ export interface EngineContext {
   readonly output: IpOutput
   /** The next hop towards an address, one of our own included; `run` hears whether it is there. */
   route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined
+  /**
+   * A peer says that it could not be reached from our `source`, with a code of `ICMPV4_UNREACHABLE`. Returns whether anybody here
+   * had sent to it.
+   */
+  senderUnreachable(
+    protocol: number,
+    source: Address,
+    sourcePort: number,
+    destination: Address,
+    destinationPort: number,
+    code: number,
+  ): boolean
   /** The address that we speak from towards `to`. */
   addressTowards(neighbor: Neighbor, to: Address): Address | undefined
 }

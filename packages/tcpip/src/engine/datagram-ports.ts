@@ -18,7 +18,7 @@ export interface DatagramSender {
     sourcePort: number,
     destination: Address,
     destinationPort: number,
-    block: Block,
+    bytes: Uint8Array,
     offset: number,
     length: number,
   ): boolean
@@ -197,6 +197,24 @@ export class DatagramPorts {
     }
   }
 
+  /** ICMP says that a peer cannot be reached: a connected port is told (RFC 1122 4.1.3.3). */
+  unreachable(
+    source: Address,
+    sourcePort: number,
+    peer: Address,
+    peerPort: number,
+    error: Error,
+  ): boolean {
+    const bound = this.#byNumber
+      .get(sourcePort)
+      ?.find((each) => each.address.equals(source) || isUnspecified(each.address))
+    const connected = this.#byNumber
+      .get(sourcePort)
+      ?.find((each) => each.connected?.port === peerPort && each.peer?.equals(peer) === true)
+    connected?.fail(error, connected.connected)
+    return (connected ?? bound) !== undefined
+  }
+
   remove(bound: BoundPort): void {
     const list = this.#byNumber.get(bound.portNumber)
     if (!list) return
@@ -229,7 +247,7 @@ export class DatagramPorts {
       bound.portNumber,
       destination,
       destinationPort,
-      block,
+      block.bytes,
       offset,
       length,
     )

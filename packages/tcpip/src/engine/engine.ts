@@ -25,6 +25,7 @@ import { NetkitError, socketError } from '@netkit/core'
 import type { Block, Clock, Random } from '@netkit/core'
 import {
   ETHER_TYPE,
+  ICMPV4_UNREACHABLE,
   EthernetView,
   IP_PROTOCOL,
   Ipv4View,
@@ -164,6 +165,23 @@ export class Engine implements EngineContext, PortOwner {
     if (!this.role.isLocal(to)) return this.role.route(to, run)
     run?.(true)
     return this.#loopbackNeighbor(to)
+  }
+
+  senderUnreachable(
+    protocol: number,
+    source: Address,
+    sourcePort: number,
+    destination: Address,
+    destinationPort: number,
+    code: number,
+  ): boolean {
+    const error = unreachableError(code, destination, destinationPort)
+    if (protocol === UDP)
+      return this.udp.ports.unreachable(source, sourcePort, destination, destinationPort, error)
+    return (
+      protocol === TCP &&
+      this.tcp.unreachable(source, sourcePort, destination, destinationPort, error)
+    )
   }
 
   /** The address that we speak from towards `to`. */
@@ -362,6 +380,15 @@ export class Engine implements EngineContext, PortOwner {
     }
     packet.release()
   }
+}
+
+/** The error that a socket has when an ICMP "unreachable" with this code comes in, as Linux maps them. */
+function unreachableError(code: number, to: Address, port: number): Error {
+  const { net, host, netProhibited } = ICMPV4_UNREACHABLE
+  const where = { syscall: 'connect', address: to.text, port }
+  if (code === net || code === netProhibited) return socketError('ENETUNREACH', where)
+  if (code === host || code > netProhibited) return socketError('EHOSTUNREACH', where)
+  return socketError('ECONNREFUSED', where)
 }
 
 /** 127/8 and group addresses; 0.0.0.0 is the role's to judge, as DHCP uses it. */

@@ -13,14 +13,17 @@ import {
   ICMPV4_TYPE,
   ICMPV4_UNREACHABLE,
   Icmpv4View,
+  Ipv4View,
   IP_PROTOCOL,
   IPV4_HEADER_LENGTH,
   updateChecksum16,
 } from '@netkit/frames'
+import { v4Address } from '../address.ts'
 import type { Address } from '../address.ts'
 import { ICMP_QUOTE_BYTES } from '../limits.ts'
 import type { EngineContext } from './context.ts'
 import { DONT_FRAGMENT, writeIpv4 } from './ip-header.ts'
+import type { Neighbor } from './neighbors.ts'
 import type { Packet } from './packet.ts'
 import type { Port } from './port.ts'
 import type { TcpFlow } from './tcp-flow.ts'
@@ -31,6 +34,7 @@ const { destinationUnreachable, echoReply, echoRequest } = ICMPV4_TYPE
 export class Icmp {
   readonly #engine: EngineContext
   readonly #view = new Icmpv4View()
+  readonly #quoted = new Ipv4View()
 
   constructor(engine: EngineContext) {
     this.#engine = engine
@@ -56,9 +60,34 @@ export class Icmp {
           this.#reply(port, packet)
         else port.drop('icmp-echo-world')
         break
+      case destinationUnreachable:
+        this.#errorArrived(port, message)
+        break
       default:
         port.drop('icmp-unsupported')
     }
+  }
+
+  /** A peer reports that something of ours did not arrive: whoever sent it is told, if what is quoted is really theirs. */
+  #errorArrived(port: Port, message: Icmpv4View): void {
+    const quoted = this.#quoted.at(message.block, message.bodyOffset, message.bodyLength)
+    // The quote may be cut short, so `check()` would find fault with its length.
+    const sound =
+      message.bodyLength >= IPV4_HEADER_LENGTH + 8 &&
+      quoted.version === 4 &&
+      quoted.headerLength >= IPV4_HEADER_LENGTH &&
+      quoted.headerLength + 8 <= message.bodyLength
+    const told =
+      sound &&
+      this.#engine.senderUnreachable(
+        quoted.protocol,
+        v4Address(quoted.source),
+        message.block.view.getUint16(quoted.payloadOffset),
+        v4Address(quoted.destination),
+        message.block.view.getUint16(quoted.payloadOffset + 2),
+        message.code,
+      )
+    if (!told) port.drop('icmp-unsupported')
   }
 
   /** Nobody listens on the port the datagram was for. */
@@ -87,10 +116,38 @@ export class Icmp {
    * an IP header and the first 8 bytes of TCP, by which the guest finds its socket (RFC 792).
    */
   synUnreachable(flow: TcpFlow, seq: number, code: number): void {
-    const { port, mac } = flow.neighbor
-    const { ourAddress, peerAddress } = flow
-    const router = this.#engine.role.addressTowards(port, 4)
-    if (ourAddress.family !== 4 || !router || mac === 0) return
+    const { neighbor, peerAddress, peerPort, ourAddress, ourPort } = flow
+    const ports = { source: peerPort, destination: ourPort }
+    this.#unreachableFrom(neighbor, peerAddress, ourAddress, IP_PROTOCOL.tcp, ports, seq, code)
+  }
+
+  /** The same for a datagram from a guest's port to a peer's. */
+  udpUnreachable(
+    neighbor: Neighbor,
+    source: Address,
+    sourcePort: number,
+    peer: Address,
+    peerPort: number,
+    code: number,
+  ): void {
+    const ports = { source: sourcePort, destination: peerPort }
+    // Length 8 and no checksum: nobody looks at them.
+    this.#unreachableFrom(neighbor, source, peer, IP_PROTOCOL.udp, ports, 0x0008_0000, code)
+  }
+
+  #unreachableFrom(
+    neighbor: Neighbor,
+    source: Address,
+    destination: Address,
+    protocol: number,
+    ports: { source: number; destination: number },
+    third: number,
+    code: number,
+  ): void {
+    const { port, mac } = neighbor
+    const about = code === ICMPV4_UNREACHABLE.port
+    const from = about ? destination : this.#engine.role.addressTowards(port, 4)
+    if (source.family !== 4 || !from || mac === 0) return
     if (!port.icmpErrors.take(this.#engine.clock.now())) {
       port.drop('icmp-rate')
       return
@@ -103,13 +160,13 @@ export class Icmp {
     const { view } = block
     this.#writeHead(view, at, code, 0)
     const quoted = at + ICMPV4_HEADER_LENGTH
-    const syn = 40
-    writeIpv4(view, quoted, peerAddress, ourAddress, IP_PROTOCOL.tcp, syn, 0, DONT_FRAGMENT)
-    view.setUint16(quoted + IPV4_HEADER_LENGTH, flow.peerPort)
-    view.setUint16(quoted + IPV4_HEADER_LENGTH + 2, flow.ourPort)
-    view.setUint32(quoted + IPV4_HEADER_LENGTH + 4, seq)
+    const inner = protocol === IP_PROTOCOL.tcp ? 40 : 8
+    writeIpv4(view, quoted, source, destination, protocol, inner, 0, DONT_FRAGMENT)
+    view.setUint16(quoted + IPV4_HEADER_LENGTH, ports.source)
+    view.setUint16(quoted + IPV4_HEADER_LENGTH + 2, ports.destination)
+    view.setUint32(quoted + IPV4_HEADER_LENGTH + 4, third)
     view.setUint16(at + 2, checksum(block, at, length))
-    output.send(mac, router, peerAddress, IP_PROTOCOL.icmpv4, length)
+    output.send(mac, from, source, IP_PROTOCOL.icmpv4, length)
   }
 
   #writeHead(view: DataView, at: number, code: number, nextHopMtu: number): void {

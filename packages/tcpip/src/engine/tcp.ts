@@ -220,6 +220,20 @@ export class Tcp implements TcpEnvironment, FlowEngine {
     return flow.connection
   }
 
+  /** ICMP says that a peer cannot be reached. Only a connection that is being opened believes it (RFC 5461 4.1, RFC 5927 6). */
+  unreachable(
+    our: Address,
+    ourPort: number,
+    peer: Address,
+    peerPort: number,
+    error: Error,
+  ): boolean {
+    const flow = this.#find(our, ourPort, peer, peerPort)
+    if (flow?.connection?.state !== 'SYN-SENT') return flow !== undefined
+    flow.connection.abort(error)
+    return true
+  }
+
   /** Takes a flow out whose connection never began. */
   forget(flow: TcpFlow): void {
     this.flows.remove(flow)

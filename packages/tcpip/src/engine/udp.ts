@@ -65,7 +65,7 @@ export class Udp {
     sourcePort: number,
     destination: Address,
     destinationPort: number,
-    block: Block,
+    bytes: Uint8Array,
     offset: number,
     length: number,
   ): boolean {
@@ -76,7 +76,7 @@ export class Udp {
       sourcePort,
       destination,
       destinationPort,
-      block,
+      bytes,
       offset,
       length,
     )
@@ -90,7 +90,7 @@ export class Udp {
     sourcePort: number,
     destination: Address,
     destinationPort: number,
-    block: Block,
+    bytes: Uint8Array,
     offset: number,
     length: number,
   ): boolean {
@@ -100,7 +100,7 @@ export class Udp {
     const pseudoHeader = pseudoHeaderOf(source, destination, IP_PROTOCOL.udp) + total
     if (total > port.mtu - (headLength(family) - ETHERNET_HEADER_LENGTH)) {
       const whole = blockOf(new Uint8Array(total))
-      writeDatagram(whole, 0, sourcePort, destinationPort, block, offset, length, pseudoHeader)
+      writeDatagram(whole, 0, sourcePort, destinationPort, bytes, offset, length, pseudoHeader)
       return output.sendFragments(
         port,
         mac,
@@ -114,7 +114,7 @@ export class Udp {
     const room = output.begin(port, family, total)
     if (!room) return false
     const at = output.payloadOffset
-    writeDatagram(room, at, sourcePort, destinationPort, block, offset, length, pseudoHeader)
+    writeDatagram(room, at, sourcePort, destinationPort, bytes, offset, length, pseudoHeader)
     output.send(mac, source, destination, IP_PROTOCOL.udp, total)
     return true
   }
@@ -130,7 +130,7 @@ function writeDatagram(
   at: number,
   sourcePort: number,
   destinationPort: number,
-  block: Block,
+  bytes: Uint8Array,
   offset: number,
   length: number,
   pseudoHeader: number,
@@ -140,7 +140,7 @@ function writeDatagram(
   room.view.setUint16(at + 2, destinationPort)
   room.view.setUint16(at + 4, total)
   room.view.setUint16(at + 6, 0)
-  room.bytes.set(block.bytes.subarray(offset, offset + length), at + UDP_HEADER_LENGTH)
+  room.bytes.set(bytes.subarray(offset, offset + length), at + UDP_HEADER_LENGTH)
   // 0 would say "no checksum"; 0xffff is the same number in one's complement.
   room.view.setUint16(at + 6, checksum(room, at, total, pseudoHeader) || 0xffff)
 }

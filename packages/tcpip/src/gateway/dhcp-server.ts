@@ -230,7 +230,7 @@ export class DhcpServer {
       SERVER_PORT,
       to,
       CLIENT_PORT,
-      this.#reply,
+      this.#reply.bytes,
       0,
       length,
     )

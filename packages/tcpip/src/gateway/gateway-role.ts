@@ -97,6 +97,11 @@ export class GatewayRole implements Role {
     this.#stations?.remove(port)
   }
 
+  /** MAC addresses heard on a port. */
+  macsOf(port: Port): readonly number[] {
+    return this.#stations?.heardOn(port) ?? []
+  }
+
   frame(port: Port, ethernet: EthernetView): boolean {
     const stations = this.#stations
     if (!stations) return false

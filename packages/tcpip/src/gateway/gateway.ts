@@ -13,7 +13,7 @@
  */
 
 import { NetkitError, ReadBlockPool } from '@netkit/core'
-import type { Endpoint, Network } from '@netkit/core'
+import type { IpEndpoint, Network } from '@netkit/core'
 import { arenaMemory, formatMac } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
 import type { Address } from '../address.ts'
@@ -24,6 +24,7 @@ import { Engine } from '../engine/engine.ts'
 import { EngineNetwork } from '../engine/network.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
+import { UDP_IDLE_MS } from '../limits.ts'
 import type { TcpSettings } from '../tcp/control-block.ts'
 import type { SegmentIn } from '../tcp/segment.ts'
 import type { ConnectReply } from './connect-errors.ts'
@@ -33,9 +34,24 @@ import type { Addressing, AddressingOptions } from './gateway-options.ts'
 import { GatewayRole } from './gateway-role.ts'
 import type { GatewayHandlers } from './gateway-role.ts'
 import { Leases } from './leases.ts'
+import type { FlowSnapshot } from './flow-record.ts'
 import type { LeaseRecord } from './leases.ts'
 import type { NewFlow, Router } from './route.ts'
 import { TcpGate } from './tcp-gate.ts'
+import { UdpNat } from './udp-nat.ts'
+import type { UdpFiltering, UdpMappingSnapshot } from './udp-nat.ts'
+
+const LOOPBACK = '127.0.0.1'
+
+/** How UDP of the guests is mapped to host sockets. */
+export interface UdpOptions {
+  /** Which datagrams reach a guest through its mapping. Default `address`: from the addresses it has sent to. */
+  readonly filtering?: UdpFiltering
+  /** Idle time after which a mapping ends, `ms`. Default 120 s; towards port 53 always 10 s. */
+  readonly idleMs?: number
+  /** Destinations, beside port 53, that get a connected socket: the guest is told when nobody listens there. Default none. */
+  readonly connectedTo?: (destination: IpEndpoint) => boolean
+}
 
 /** Options of `createGateway`. */
 export interface GatewayOptions extends AddressingOptions {
@@ -49,6 +65,8 @@ export interface GatewayOptions extends AddressingOptions {
   readonly onConnectError?: (error: unknown, flow: NewFlow) => ConnectReply | undefined
   /** Names that led a guest to an address, for the policy and reports: a `NameMemory`. */
   readonly names?: { namesOf(guest: string, ip: string): readonly string[] }
+  /** How UDP is mapped. */
+  readonly udp?: UdpOptions
   /** Settings of every TCP connection with a guest. */
   readonly tcp?: TcpSettings
 }
@@ -96,6 +114,31 @@ export interface Guest extends AsyncDisposable {
   detach(): void
 }
 
+/** What lives in a gateway. */
+export interface GatewaySnapshot {
+  readonly subnet: string
+  readonly address: string
+  readonly hostAlias: string | undefined
+  readonly guests: readonly GuestSnapshot[]
+  readonly leases: readonly Lease[]
+  /** Live flows, and those that ended last. */
+  readonly tcp: readonly FlowSnapshot[]
+  readonly udp: readonly UdpMappingSnapshot[]
+}
+
+/** One guest in `GatewaySnapshot`. */
+export interface GuestSnapshot {
+  readonly name: string
+  readonly state: LinkState
+  readonly addresses: readonly string[]
+  readonly macs: readonly string[]
+  /** TCP flows, those still in the handshake among them, and UDP mappings. */
+  readonly flows: number
+  readonly halfOpen: number
+  readonly udpMappings: number
+  readonly stats: GuestStats
+}
+
 /** The gateway. */
 export interface Gateway extends AsyncDisposable {
   /** In CIDR notation. */
@@ -112,6 +155,8 @@ export interface Gateway extends AsyncDisposable {
   readonly network: Network
   /** Leases that hold, by address. */
   leases(): readonly Lease[]
+  /** Everything that lives here, for a person or a test. */
+  snapshot(): GatewaySnapshot
   /** Ends all flows, detaches all guests. Idempotent. */
   close(): Promise<void>
 }
@@ -159,6 +204,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   readonly #role: GatewayRole
   readonly #leases: Leases
   readonly #gate: TcpGate
+  readonly #nat: UdpNat
   readonly network: Network
   #closed = false
 
@@ -189,6 +235,15 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       blocks: new ReadBlockPool(arenaMemory),
       settings: tcp,
       onFlow: () => {},
+    })
+    this.#nat = new UdpNat(this.#engine, {
+      network,
+      filtering: options.udp?.filtering ?? 'address',
+      idleMs: options.udp?.idleMs ?? UDP_IDLE_MS,
+      connectedTo: options.udp?.connectedTo,
+      dialled: (address, port) => this.#dialled(address, port),
+      answersFrom: (ip) => (ip === LOOPBACK && plan.aliasOn ? this.#role.aliasAddress.text : ip),
+      namesOf: (guest, ip) => names?.namesOf(guest, ip) ?? [],
     })
     this.network = new EngineNetwork(this.#engine, () => tcp)
   }
@@ -233,6 +288,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.guests.delete(guest.name)
     this.#engine.detach(guest.port)
     this.#gate.detached(guest.port)
+    this.#nat.detached(guest.port)
     this.#role.detached(guest.port)
     this.#leases.dropGuest(guest.name, this.#engine.clock.now())
   }
@@ -242,6 +298,34 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     return this.#leases.list(now).map((record) => leaseOf(record, now))
   }
 
+  snapshot(): GatewaySnapshot {
+    const { subnet, address, hostAlias } = this
+    return {
+      subnet,
+      address,
+      hostAlias,
+      guests: [...this.guests.values()].map((guest) => this.#snapshotOf(guest)),
+      leases: this.leases(),
+      tcp: this.#gate.snapshot(),
+      udp: this.#nat.snapshot(),
+    }
+  }
+
+  #snapshotOf(guest: GatewayGuest): GuestSnapshot {
+    const { port } = guest
+    const { open, halfOpen } = this.#gate.statsOf(port)
+    return {
+      name: guest.name,
+      state: guest.state,
+      addresses: guest.addresses(),
+      macs: this.#role.macsOf(port).map((mac) => formatMac(mac)),
+      flows: open,
+      halfOpen,
+      udpMappings: this.#nat.sizeOf(port),
+      stats: guest.stats(),
+    }
+  }
+
   addressesOf(port: Port): readonly string[] {
     return this.#engine.neighbors
       .all()
@@ -249,9 +333,11 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       .map((neighbor) => neighbor.address.text)
   }
 
-  datagram(port: Port, packet: Packet, _udp: UdpView): void {
+  datagram(port: Port, packet: Packet, udp: UdpView): void {
     if (packet.group) port.drop('udp-multicast')
-    else this.#engine.icmp.portUnreachable(port, packet)
+    else if (this.#role.isOwn(packet.da, packet.db, packet.dc, packet.dd))
+      this.#engine.icmp.portUnreachable(port, packet)
+    else this.#nat.arrived(port, packet, udp)
   }
 
   connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void {
@@ -259,9 +345,9 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#gate.request(port, packet, segment, this.#role.isOwn(da, db, dc, dd))
   }
 
-  #dialled(address: Address, port: number): Endpoint {
+  #dialled(address: Address, port: number): IpEndpoint {
     const alias = this.#addressing.plan.aliasOn && this.#role.aliasAddress.equals(address)
-    return { ip: alias ? '127.0.0.1' : address.text, port }
+    return { ip: alias ? LOOPBACK : address.text, port }
   }
 
   stateChanged(): void {
