@@ -1,0 +1,328 @@
+/**
+ * The privileged helper for real: compiled, run by root from a directory of root's, and asked by a process of another user. The ports
+ * are on 127.0.0.1, and above 1023 where the machine gives low ports to everybody.
+ */
+
+import { execFileSync, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { encodeHelperRequest } from '../src/node/index.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const USER = 65_534
+const source = fileURLToPath(new URL('../helper/netkit-portd.c', import.meta.url))
+const clientScript = fileURLToPath(new URL('helper-client.ts', import.meta.url))
+
+function reasonToSkip(): string | undefined {
+  if (process.platform !== 'linux') return 'the helper’s test needs Linux'
+  if (process.getuid?.() !== 0) return 'the helper’s test needs root'
+  try {
+    execFileSync('cc', ['--version'], { stdio: 'ignore' })
+  } catch {
+    return 'no C compiler'
+  }
+  try {
+    // Another user must be able to read this checkout and run this node.
+    execFileSync('setpriv', [
+      `--reuid=${USER}`,
+      `--regid=${USER}`,
+      '--clear-groups',
+      process.execPath,
+      '-e',
+      `require('fs').readFileSync(${JSON.stringify(clientScript)})`,
+    ])
+  } catch {
+    return 'another user cannot read this checkout, or setpriv is missing'
+  }
+  return undefined
+}
+
+const skipReason = reasonToSkip()
+if (skipReason !== undefined) process.stderr.write(`skipped: privileged helper: ${skipReason}\n`)
+
+let directory = ''
+let binary = ''
+const children: ChildProcess[] = []
+
+function start(command: string, args: readonly string[], uid = 0): ChildProcess {
+  const child = spawn(command, args, { uid, gid: uid, stdio: ['pipe', 'pipe', 'pipe'] })
+  children.push(child)
+  return child
+}
+
+async function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  return child.exitCode
+}
+
+/** A running `serve` for `USER`, once its socket is there. */
+async function serve(name: string): Promise<{ socket: string; helper: ChildProcess }> {
+  const socket = join(directory, `${name}.sock`)
+  const helper = start(binary, [
+    'serve',
+    '--uid',
+    `${USER}`,
+    '--gid',
+    `${USER}`,
+    '--socket',
+    socket,
+  ])
+  await expect.poll(() => existsSync(socket), { interval: 10 }).toBe(true)
+  return { socket, helper }
+}
+
+/** A broker that runs as `USER`. */
+async function client(
+  socket: string,
+  ip: string,
+  port: number,
+  relay = '',
+  program = binary,
+): Promise<{ child: ChildProcess; says: () => Promise<Record<string, unknown>> }> {
+  const args = [
+    '--conditions=netkit-source',
+    '--no-warnings',
+    clientScript,
+    program,
+    socket,
+    ip,
+    `${port}`,
+    relay,
+  ]
+  const child = start(process.execPath, args, USER)
+  const lines = createInterface({ input: child.stdout ?? process.stdin })[Symbol.asyncIterator]()
+  const says = async (): Promise<Record<string, unknown>> => {
+    const { value } = (await lines.next()) as { value: string | undefined }
+    if (value === undefined) throw new Error(`the client ended: ${String(child.stderr?.read())}`)
+    return JSON.parse(value) as Record<string, unknown>
+  }
+  return { child, says }
+}
+
+async function get(ip: string, port: number): Promise<string> {
+  const socket = connect(port, ip)
+  let text = ''
+  socket.on('data', (bytes: Buffer) => (text += String(bytes)))
+  socket.on('error', () => undefined)
+  await once(socket, 'close')
+  return text
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  child.stdin?.end()
+  await ended(child)
+}
+
+describe.skipIf(skipReason !== undefined)('the privileged helper', () => {
+  // Low ports that nothing else has on 127.0.0.x; each test takes its own address.
+  const PORT = 80
+
+  beforeAll(() => {
+    directory = mkdtempSync('/run/netkit-test-')
+    chmodSync(directory, 0o755)
+    binary = join(directory, 'netkit-portd')
+    execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', binary, source])
+  })
+
+  afterAll(() => {
+    for (const child of children) child.kill('SIGKILL')
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  test('another user publishes port 80, TCP and UDP, and gives it back', async () => {
+    const { socket, helper } = await serve('publish')
+    const { child, says } = await client(socket, '127.0.0.71', PORT)
+    expect(await says()).toEqual({ uid: USER, status: 'ready' })
+    expect(await says()).toEqual({
+      ports: ['tcp', 'udp'].map((protocol) => ({ protocol, ip: '127.0.0.71', port: PORT })),
+    })
+    expect(JSON.parse(await get('127.0.0.71', PORT))).toMatchObject({ ip: '127.0.0.1' })
+    await stop(child)
+    const server = createServer().listen(PORT, '127.0.0.71')
+    await once(server, 'listening')
+    server.close()
+    helper.kill()
+  })
+
+  test('the helper keeps one capability and no user of its own', async () => {
+    const { helper } = await serve('capability')
+    // A process that is not dumpable belongs to root in /proc; we are root.
+    const status = execFileSync('cat', [`/proc/${helper.pid}/status`], { encoding: 'utf8' })
+    expect(/^Uid:\s+(.*)$/m.exec(status)?.[1]?.split('\t')).toEqual(Array(4).fill(`${USER}`))
+    expect(/^CapEff:\s+(.*)$/m.exec(status)?.[1]).toBe('0000000000000400')
+    expect(/^CapPrm:\s+(.*)$/m.exec(status)?.[1]).toBe('0000000000000400')
+    expect(/^NoNewPrivs:\s+(.*)$/m.exec(status)?.[1]).toBe('1')
+    expect(/^Groups:[ \t]*(.*)$/m.exec(status)?.[1]).toBe('')
+    helper.kill()
+  })
+
+  test('a port that is taken: the conflict is told, not the helper', async () => {
+    const { socket, helper } = await serve('taken')
+    const server = createServer().listen(PORT, '127.0.0.72')
+    await once(server, 'listening')
+    const { child, says } = await client(socket, '127.0.0.72', PORT)
+    await says()
+    expect(await says()).toMatchObject({ code: 'EADDRINUSE' })
+    await stop(child)
+    server.close()
+    helper.kill()
+  })
+
+  test('relay: the client’s address is kept, and the port goes with the lease', async () => {
+    const { socket, helper } = await serve('relay')
+    const sockets = mkdtempSync(join(tmpdir(), 'netkit-relay-'))
+    chownSync(sockets, USER, USER)
+    const { child, says } = await client(socket, '127.0.0.73', PORT, sockets)
+    await says()
+    expect(await says()).toEqual({ ports: [{ protocol: 'tcp', ip: '127.0.0.73', port: PORT }] })
+    expect(await get('127.0.0.73', PORT)).toContain('"ip"')
+    await stop(child)
+    const server = createServer()
+    // The relay is ended by the death of the process that served the request.
+    await expect
+      .poll(async () => {
+        server.removeAllListeners().listen(PORT, '127.0.0.73')
+        return await Promise.race([
+          once(server, 'listening').then(() => 'free'),
+          once(server, 'error').then(([error]) => (error as { code: string }).code),
+        ]).catch((error: { code: string }) => error.code)
+      })
+      .toBe('free')
+    server.close()
+    helper.kill()
+    rmSync(sockets, { recursive: true })
+  })
+
+  test('a peer of another user is cut off, and so is a request that makes no sense', async () => {
+    const { socket, helper } = await serve('hostile')
+    // root is not the user either.
+    const stranger = connect(socket)
+    await once(stranger, 'close')
+    // As the user, the answer is the end as well: 144 bytes of nonsense.
+    const script = `const s = require('net').connect(${JSON.stringify(socket)}); s.write(Buffer.alloc(144, 7)); s.on('data', (d) => console.log('answered', d)); s.on('close', () => console.log('cut off'))`
+    const nonsense = start(process.execPath, ['-e', script], USER)
+    const [line] = (await once(nonsense.stdout ?? process.stdin, 'data')) as [Buffer]
+    expect(String(line)).toBe('cut off\n')
+    helper.kill()
+  })
+
+  test('the helper killed in mid-request: a typed error, nothing bound', async () => {
+    const { socket, helper } = await serve('killed')
+    // Stopped, it takes the request and never answers.
+    helper.kill('SIGSTOP')
+    const { child, says } = await client(socket, '127.0.0.74', PORT)
+    await says()
+    await expect.poll(() => existsSync(socket)).toBe(true)
+    helper.kill('SIGKILL')
+    expect(await says()).toMatchObject({ code: 'HELPER_MISSING' })
+    await stop(child)
+  })
+
+  test('no helper: the error says what to do', async () => {
+    const { child, says } = await client(join(directory, 'nobody.sock'), '127.0.0.75', PORT)
+    expect(await says()).toEqual({ uid: USER, status: 'missing' })
+    const error = await says()
+    expect(error).toMatchObject({ code: 'HELPER_MISSING' })
+    expect(error['hint']).toContain('Start the privileged helper')
+    expect(error['hint']).toContain('setcap')
+    await stop(child)
+  })
+
+  test('from a path that others can change it neither runs nor is run', async () => {
+    const unsafe = mkdtempSync(join(tmpdir(), 'netkit-unsafe-'))
+    chmodSync(unsafe, 0o755)
+    const copy = join(unsafe, 'netkit-portd')
+    copyFileSync(binary, copy)
+    const child = start(copy, [
+      'serve',
+      '--uid',
+      `${USER}`,
+      '--socket',
+      join(directory, 'unsafe.sock'),
+    ])
+    let said = ''
+    child.stderr?.on('data', (bytes: Buffer) => (said += String(bytes)))
+    expect(await ended(child)).toBe(77)
+    expect(said).toContain(`${tmpdir()} can be changed by others than root`)
+    const asking = await client(join(directory, 'publish.sock'), '127.0.0.76', PORT, '', copy)
+    expect(await asking.says()).toEqual({ uid: USER, status: 'unsafe' })
+    expect(await asking.says()).toMatchObject({ code: 'HELPER_MISSING' })
+    await stop(asking.child)
+    rmSync(unsafe, { recursive: true })
+  })
+
+  test('started by a connection, as systemd does it', async () => {
+    const socket = join(directory, 'activated.sock')
+    const server = createServer().listen(socket)
+    await once(server, 'listening')
+    chownSync(socket, USER, USER)
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+    const run = `export LISTEN_FDS=1 LISTEN_PID=$$; exec ${binary} serve --uid ${USER} --gid ${USER}`
+    const helper = spawn('sh', ['-c', run], { stdio: ['ignore', 'ignore', 'inherit', fd] })
+    children.push(helper)
+    server.close()
+    const { child, says } = await client(socket, '127.0.0.78', PORT)
+    expect(await says()).toEqual({ uid: USER, status: 'ready' })
+    expect(await says()).toHaveProperty('ports')
+    await stop(child)
+    helper.kill()
+  })
+
+  test('as the child of sudo: descriptors over Node’s own channel, and only for who called', async () => {
+    const args = ['child', '--uid', `${USER}`, '--gid', `${USER}`]
+    const helper = spawn(binary, args, { stdio: ['pipe', 'ipc', 'inherit'] })
+    children.push(helper)
+    const at = { protocol: 'tcp', ip: '127.0.0.79', port: PORT } as const
+    const answer = once(helper, 'message')
+    helper.stdin?.write(encodeHelperRequest(7, at))
+    const [message, handle] = (await answer) as [unknown, object]
+    expect(message).toEqual({ id: 7 })
+    const server = createServer((peer) => peer.end('served')).listen(handle)
+    await once(server, 'listening')
+    expect(await get('127.0.0.79', PORT)).toBe('served')
+    server.close()
+    helper.stdin?.end()
+    expect(await ended(helper)).toBe(0)
+    const other = spawn(binary, args, {
+      stdio: ['ignore', 'ignore', 'ignore'],
+      env: { SUDO_UID: '1' },
+    })
+    expect(await ended(other)).toBe(77)
+  })
+
+  test('a launcher binds, becomes the user and hands the listeners over', async () => {
+    const script = `
+      const { LISTEN_FDS, NETKIT_LISTEN_FDS } = process.env
+      require('net').createServer((s) => s.end('uid ' + process.getuid())).listen({ fd: 3 }, () =>
+        console.log(JSON.stringify({ LISTEN_FDS, NETKIT_LISTEN_FDS, own: Number(process.env.LISTEN_PID) === process.pid })))
+    `
+    const bind = ['--bind', 'tcp/127.0.0.77/80', '--bind', 'udp/::1/81']
+    const args = [
+      'launch',
+      '--uid',
+      `${USER}`,
+      '--gid',
+      `${USER}`,
+      ...bind,
+      '--',
+      process.execPath,
+      '-e',
+      script,
+    ]
+    const child = start(binary, args)
+    const [line] = (await once(child.stdout ?? process.stdin, 'data')) as [Buffer]
+    expect(JSON.parse(String(line))).toEqual({
+      LISTEN_FDS: '2',
+      NETKIT_LISTEN_FDS: 'tcp/127.0.0.77/80,udp/::1/81',
+      own: true,
+    })
+    expect(await get('127.0.0.77', 80)).toBe(`uid ${USER}`)
+    child.kill()
+  })
+})
