@@ -6,7 +6,15 @@
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  rmSync,
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -258,11 +266,14 @@ describe.skipIf(skipReason !== undefined)('the privileged helper', () => {
   })
 
   test('started by a connection, as systemd does it', async () => {
+    const bound = join(directory, 'bound.sock')
     const socket = join(directory, 'activated.sock')
-    const server = createServer().listen(socket)
+    const server = createServer().listen(bound)
     await once(server, 'listening')
+    // Closing our own end removes the first name, not the second.
+    linkSync(bound, socket)
     chownSync(socket, USER, USER)
-    const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+    const { fd } = Reflect.get(server, '_handle') as { fd: number }
     const run = `export LISTEN_FDS=1 LISTEN_PID=$$; exec ${binary} serve --uid ${USER} --gid ${USER}`
     const helper = spawn('sh', ['-c', run], { stdio: ['ignore', 'ignore', 'inherit', fd] })
     children.push(helper)
