@@ -26,3 +26,9 @@ export {
 } from './start-guest.ts'
 export { bestGuest, guestOptions, type GuestOption } from './best-guest.ts'
 export * from './tour/tour.ts'
+export {
+  netnsGuest,
+  netnsMissing,
+  type NetnsGuest,
+  type NetnsOptions,
+} from './netns/netns-guest.ts'

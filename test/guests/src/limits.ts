@@ -32,3 +32,6 @@ export const PACKAGE_TIMEOUT_MS = 180_000
 
 /** How long a guest may take to move 64 MB and hash it. A busy machine emulates at a few MB/s. */
 export const BULK_TIMEOUT_MS = 180_000
+
+/** How long making a network namespace may take; it is a matter of milliseconds on a machine that is not stuck. */
+export const NAMESPACE_TIMEOUT_MS = 10_000

@@ -8,6 +8,7 @@ import { frameLinkOf } from './frame-link-of.ts'
 import type { GuestKind, LinuxGuest, Progress } from './guest.ts'
 import type { GuestTools } from './guest-tools.ts'
 import { linuxTools } from './linux/linux-tools.ts'
+import { netnsGuest } from './netns/netns-guest.ts'
 import { bootQemu } from './qemu/qemu-guest.ts'
 import { scriptedGuest } from './scripted/scripted-guest.ts'
 import { bootV86 } from './v86/v86-guest.ts'
@@ -77,15 +78,22 @@ async function startScripted(options: StartGuestOptions): Promise<StartedGuest> 
   return { ...guest, linux: undefined, close, [Symbol.asyncDispose]: close }
 }
 
+function bootLinux(
+  kind: Exclude<GuestKind, 'scripted'>,
+  { mtu, cache, progress, signal }: StartGuestOptions,
+): Promise<LinuxGuest> {
+  if (kind === 'netns') return netnsGuest(given({ mtu }))
+  const options = given({ cache, progress, signal })
+  return kind === 'qemu' ? bootQemu(options) : bootV86(options)
+}
+
 /** Starts a guest. Rejects with `NETKIT_GUEST_UNAVAILABLE` where its kind cannot run. */
 export async function startGuest(
-  kind: Exclude<GuestKind, 'netns'>,
+  kind: GuestKind,
   options: StartGuestOptions,
 ): Promise<StartedGuest> {
-  const { cache, progress, signal } = options
-  const boot = given({ cache, progress, signal })
   if (kind === 'scripted') return startScripted(options)
-  const guest = kind === 'qemu' ? await bootQemu(boot) : await bootV86(boot)
+  const guest = await bootLinux(kind, options)
   try {
     return await attachLinux(guest, options)
   } catch (error) {

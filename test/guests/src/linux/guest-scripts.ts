@@ -58,8 +58,8 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-mount -t tmpfs -o size=80% tmp /tmp
-mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+mount -t tmpfs -o size=80% run /run
 mkdir -p $NETKIT_GUEST_FOLDER
 while read -r module; do
   insmod "/lib/modules/$module" || echo "netkit: $module was not loaded" >/dev/console

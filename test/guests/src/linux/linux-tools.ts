@@ -73,9 +73,12 @@ function readTransfer(text: string): Transfer {
 const measure = (file: string): string =>
   `echo "$(stat -c %s ${file}) $(sha256sum ${file} | cut -d' ' -f1)"`
 
+/** The last download, or what was made for the last upload. */
+const KEPT_FILE = '$NETKIT_GUEST_FOLDER/kept'
+
 /** A new file name in the guest's memory. */
 let files = 0
-const temporary = (): string => `/tmp/netkit-${++files}`
+const temporary = (): string => `$NETKIT_GUEST_FOLDER/${++files}`
 
 /** The tools of a guest that has a kernel of its own. */
 export function linuxTools(guest: Pick<LinuxGuest, 'exec'>): GuestTools {
@@ -88,6 +91,8 @@ export function linuxTools(guest: Pick<LinuxGuest, 'exec'>): GuestTools {
     )
   }
   const bulk: ExecOptions = { timeoutMs: BULK_TIMEOUT_MS }
+  // What lies in KEPT_FILE: making and hashing bytes is the slowest thing an emulated guest does, so it is done once.
+  let kept: Transfer | undefined
 
   return {
     async lease() {
@@ -135,9 +140,12 @@ export function linuxTools(guest: Pick<LinuxGuest, 'exec'>): GuestTools {
     },
 
     async download(from, path) {
-      const file = temporary()
-      const script = `wget -q -O ${file} ${urlOf(from, path)} && ${measure(file)}; code=$?; rm -f ${file}; exit $code`
-      return readTransfer(await run(script, bulk))
+      kept = undefined
+      const transfer = readTransfer(
+        await run(`wget -q -O ${KEPT_FILE} ${urlOf(from, path)} && ${measure(KEPT_FILE)}`, bulk),
+      )
+      kept = transfer
+      return transfer
     },
 
     async readSlowly(from) {
@@ -157,17 +165,13 @@ export function linuxTools(guest: Pick<LinuxGuest, 'exec'>): GuestTools {
     },
 
     async upload(to, bytes) {
-      const file = temporary()
+      if (kept?.bytes !== bytes) {
+        const make = `head -c ${bytes} /dev/urandom >${KEPT_FILE} && ${measure(KEPT_FILE)}`
+        kept = readTransfer(await run(make, bulk))
+      }
       // nc ends its direction at its end of file and reads on to the peer's.
-      const script = `
-        head -c ${bytes} /dev/urandom >${file}
-        ${measure(file)}
-        nc ${quote(to.host)} ${to.port} <${file}; code=$?
-        rm -f ${file}
-        exit $code`
-      const text = await run(script, bulk)
-      const [first = '', ...rest] = text.split('\n')
-      return { sent: readTransfer(first), answer: rest.join('\n').trim() }
+      const answer = await run(`nc ${quote(to.host)} ${to.port} <${KEPT_FILE}`, bulk)
+      return { sent: kept, answer: answer.trim() }
     },
 
     async answerAfterEnd(to, text) {
