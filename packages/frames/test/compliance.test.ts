@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
 import { memoryNetwork, memoryStreamPair, seededRandom, systemClock } from '@netkit/core'
+import { hostNetwork } from '@netkit/core/node'
 import { describe, test } from 'vitest'
-import { frameLinkCompliance } from '../src/compliance/index.ts'
+import { frameLinkCompliance, type FrameLinkSubject } from '../src/compliance/index.ts'
 import { openUnixDatagram } from '../src/dgram/index.ts'
 import {
   captured,
@@ -28,6 +29,10 @@ const runner = { describe, test }
 const noPause = {
   test: 'begin succeeds within the credit; without credit writable follows',
   reason: 'the medium does not say what its peer has not taken',
+}
+const lossy = {
+  test: 'a thousand frames in one flush arrive in order',
+  reason: 'the kernel drops datagrams beyond its receive buffer',
 }
 const noEnd = { test: 'the peer’s close is told with a cause', reason: 'datagrams have no end' }
 
@@ -71,6 +76,41 @@ frameLinkCompliance(runner, {
   async teardown({ a, b }) {
     await Promise.all([a.close(), b.close()])
   },
+})
+
+for (const medium of ['a unix socket', 'TCP'] as const) {
+  frameLinkCompliance(runner, {
+    name: `${medium} of the host`,
+    async setup() {
+      const network = hostNetwork()
+      const folder = mkdtempSync(join(tmpdir(), 'nk-'))
+      const at = medium === 'TCP' ? { ip: '127.0.0.1', port: 0 } : { path: join(folder, 'link') }
+      const b = await listeningLink({ acceptor: network, at })
+      const a = reconnectingLink({ open: (signal) => network.connect(b.address, { signal }) })
+      while (a.state !== 'up' || b.state !== 'up') await new Promise((done) => setImmediate(done))
+      return { a, b, folder }
+    },
+    async teardown({ a, b, folder }: FrameLinkSubject & { folder: string }) {
+      await Promise.all([a.close(), b.close()])
+      rmSync(folder, { recursive: true })
+    },
+  })
+}
+
+frameLinkCompliance(runner, {
+  name: 'UDP of the host',
+  async setup() {
+    const network = hostNetwork()
+    const [one, two] = await Promise.all([
+      network.bind({ ip: '127.0.0.1', port: 0 }),
+      network.bind({ ip: '127.0.0.1', port: 0 }),
+    ])
+    return { a: datagramLink(one, { peer: two.local }), b: datagramLink(two, { peer: one.local }) }
+  },
+  async teardown({ a, b }) {
+    await Promise.all([a.close(), b.close()])
+  },
+  skip: [noPause, noEnd, lossy],
 })
 
 frameLinkCompliance(runner, {

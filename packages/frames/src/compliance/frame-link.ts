@@ -116,9 +116,9 @@ function join({ a, b }: FrameLinkSubject): { atA: Recorder; atB: Recorder } {
  *
  * @param runner - `describe` and `test` of a test runner.
  */
-export function frameLinkCompliance(
+export function frameLinkCompliance<Subject extends FrameLinkSubject>(
   runner: ComplianceRunner,
-  options: ComplianceOptions<FrameLinkSubject>,
+  options: ComplianceOptions<Subject>,
 ): void {
   defineSuite(runner, 'FrameLink', options, {
     async 'frames of every length arrive whole and in order, both ways'(subject) {
