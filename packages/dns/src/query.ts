@@ -57,9 +57,10 @@ export class DnsQuery {
   trace: Trace | undefined
   #abort: AbortController | undefined
 
-  constructor() {
-    this.name = Name.scratch()
-    this.asked = new Uint8Array(MAX_NAME_LENGTH)
+  /** Without a name it is one for reuse through `assign`. */
+  constructor(name?: Name) {
+    this.name = name ?? Name.scratch()
+    this.asked = name?.bytes ?? new Uint8Array(MAX_NAME_LENGTH)
   }
 
   /** Takes on the question of a scanned message that has exactly one. */
@@ -102,9 +103,7 @@ export class DnsQuery {
 
   /** A question on the same client's behalf that stands by itself: for a CNAME's target, or to go on in the background. */
   derive(name: Name = this.name, type: number = this.type): DnsQuery {
-    const query = new DnsQuery()
-    query.asked.set(name.bytes.subarray(0, name.length))
-    query.name.assign(query.asked, 0)
+    const query = new DnsQuery(name.clone())
     query.type = type
     query.class = this.class
     query.flags = this.flags
@@ -125,9 +124,7 @@ export class DnsQuery {
 
 /** A question of one's own. */
 export function localQuery(name: Name, type: number, client: DnsClient = LOCAL): DnsQuery {
-  const query = new DnsQuery()
-  query.asked.set(name.bytes.subarray(0, name.length))
-  query.name.assign(query.asked, 0)
+  const query = new DnsQuery(name.clone())
   query.type = type
   query.flags = FLAG.RD
   query.client = client

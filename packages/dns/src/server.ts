@@ -89,6 +89,9 @@ export interface Explanation {
   readonly reply: Reply
 }
 
+/** Query objects kept for reuse. */
+const SPARE_QUERIES = 64
+
 const LOCAL: MessageContext = { client: {}, via: 'local', limit: STREAM_BYTES }
 
 /** Answers DNS messages through a chain of layers. */
@@ -111,7 +114,7 @@ export class Responder {
     dropped: 0,
   }
   readonly #pendingByClient = new Map<string, number>()
-  #spare: DnsQuery | undefined = new DnsQuery()
+  readonly #spares: DnsQuery[] = []
 
   constructor(options: ResponderOptions) {
     this.#chain = compose(...options.layers)
@@ -154,14 +157,13 @@ export class Responder {
       return headerReply(bytes, RCODE.FORMERR, out)
     }
     this.#stats.queries++
-    const query = this.#spare ?? new DnsQuery()
-    this.#spare = undefined
+    const query = this.#spares.pop() ?? new DnsQuery()
     query.assign(message)
     query.via = context.via
     query.client = context.client
     query.limit = replyLimit(message, query, context)
     if (query.version !== 0) {
-      this.#spare = query
+      this.#spares.push(query)
       return badVersion(bytes, out)
     }
     if (this.#overloaded(context.client)) {
@@ -219,7 +221,7 @@ export class Responder {
   #finish(reply: Reply, query: DnsQuery, out: Uint8Array): number {
     const length = render(reply, query, out)
     if (channels.answered.hasSubscribers) channels.answered.publish({ query, reply })
-    this.#spare = query
+    this.#spares.push(query)
     return length
   }
 
@@ -229,6 +231,7 @@ export class Responder {
     this.#pendingByClient.set(who, (this.#pendingByClient.get(who) ?? 0) + 1)
     return new Promise((resolve) => {
       let waiting = true
+      let expired = false
       const settle = (reply: Reply): void => {
         if (!waiting) return
         waiting = false
@@ -240,9 +243,12 @@ export class Responder {
         const out = new Uint8Array(Math.min(query.limit, reply.wire.length + 256))
         const length = render(reply, query, out)
         if (channels.answered.hasSubscribers) channels.answered.publish({ query, reply })
+        // After the deadline the chain still holds the query.
+        if (!expired && this.#spares.length < SPARE_QUERIES) this.#spares.push(query)
         resolve(out.subarray(0, length))
       }
       const deadline = this.#clock.after(this.#deadlineMs, () => {
+        expired = true
         this.#stats.expired++
         const text = `no answer within ${this.#deadlineMs} ms`
         settle(serverFailure(query, 'server', EDE.NO_REACHABLE_AUTHORITY, text))

@@ -253,6 +253,7 @@ export class Zones implements Layer {
   }
 
   #wildcard(name: Name): Entry | undefined {
+    if (!this.#wildcards.longest(name)) return undefined
     for (let label = 1; label <= name.labels; label++) {
       const entry = this.#wildcards.getSuffix(name, label)
       if (entry) return entry

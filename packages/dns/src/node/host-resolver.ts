@@ -3,8 +3,9 @@
 import { platform } from 'node:os'
 import type { Clock, Network, Random } from '@netkit/core'
 import type { HostResolver } from '../host-resolver.ts'
+import { hostFiles } from './host-files.ts'
 import type { HostFiles } from './host-files.ts'
-import { resolvConfResolver } from './linux-resolver.ts'
+import { linuxResolver } from './linux-resolver.ts'
 import { lookupResolver } from './lookup-resolver.ts'
 
 /** Options of `hostResolver`. */
@@ -22,5 +23,5 @@ export interface HostResolverOptions {
  */
 export async function hostResolver(options: HostResolverOptions): Promise<HostResolver> {
   if (platform() === 'win32' || platform() === 'darwin') return lookupResolver()
-  return await resolvConfResolver(options)
+  return await linuxResolver({ files: hostFiles, ...options })
 }

@@ -50,6 +50,7 @@ interface Exchange {
 interface Connection {
   readonly messages: MessageStream
   readonly pending: Map<number, Exchange>
+  closed: boolean
 }
 
 class TcpUpstream implements Upstream {
@@ -166,8 +167,11 @@ class TcpUpstream implements Upstream {
     )
   }
 
-  #sendOn({ messages, pending }: Connection, exchange: Exchange): void {
+  #sendOn(connection: Connection, exchange: Exchange): void {
     if (exchange.done) return
+    // The server may have closed the stream before the first query was on it.
+    if (connection.closed) return this.#lost(exchange, undefined)
+    const { messages, pending } = connection
     let id = this.#random.below(0x10000)
     while (pending.has(id)) id = (id + 1) & 0xffff
     exchange.id = id
@@ -197,23 +201,26 @@ class TcpUpstream implements Upstream {
       message: (bytes) => this.#received(pending, bytes),
       end: () => stream.end(),
     })
-    const connection = { messages, pending }
+    const connection: Connection = { messages, pending, closed: false }
     this.#connection = connection
     void stream.closed.then(({ error }) => this.#streamClosed(connection, error))
     return connection
   }
 
   #streamClosed(connection: Connection, error: Error | undefined): void {
+    connection.closed = true
     if (this.#connection === connection) this.#connection = undefined
-    for (const exchange of Array.from(connection.pending.values())) {
-      if (exchange.again || this.#abort.signal.aborted) {
-        exchange.reject(error ?? this.#gone('the server closed the stream'))
-      } else {
-        exchange.again = true
-        this.#stats.retransmissions++
-        this.#send(exchange)
-      }
+    for (const exchange of Array.from(connection.pending.values())) this.#lost(exchange, error)
+  }
+
+  #lost(exchange: Exchange, error: Error | undefined): void {
+    if (exchange.again || this.#abort.signal.aborted) {
+      exchange.reject(error ?? this.#gone('the server closed the stream'))
+      return
     }
+    exchange.again = true
+    this.#stats.retransmissions++
+    this.#send(exchange)
   }
 
   #received(pending: Map<number, Exchange>, bytes: Uint8Array): void {

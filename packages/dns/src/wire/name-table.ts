@@ -42,19 +42,21 @@ export class NameTable<T> {
     return undefined
   }
 
-  /** Sets the value of a name. The name is copied. */
-  set(name: Name, value: T): void {
+  /** Sets the value of a name, which is copied; returns the table's copy of its wire form. */
+  set(name: Name, value: T): Uint8Array {
     const hash = name.hashOf(0)
     const first = this.#slots.get(hash)
     for (let slot = first; slot; slot = slot.next) {
       if (name.suffixEquals(0, slot.name)) {
         slot.value = value
-        return
+        return slot.name
       }
     }
-    this.#slots.set(hash, { name: name.toWire(), value, next: first })
+    const wire = name.toWire()
+    this.#slots.set(hash, { name: wire, value, next: first })
     this.#depths[name.labels] = (this.#depths[name.labels] ?? 0) + 1
     this.#size++
+    return wire
   }
 
   /** Removes a name; says whether it was there. */
