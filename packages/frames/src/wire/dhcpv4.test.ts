@@ -207,6 +207,21 @@ describe('room', () => {
     })
   })
 
+  test('a search list fills what room there is, in all fields (RFC 3397 2)', () => {
+    const block = blockOf(new Uint8Array(548))
+    const domainSearch = Array.from(
+      { length: 14 },
+      (_, i) => `${'abcdefghijklmn'[i]}${'x'.repeat(20)}.example`,
+    )
+    const dnsServers = Array.from({ length: 25 }, (_, i) => i)
+    const lists = { dnsServers, domainSearch }
+    const { length, omitted } = encodeDhcpv4({ ...fields, options: lists }, block, 0)
+    expect([omitted, length <= 548]).toEqual([[], true])
+    expect(decoded(block.bytes, length)?.options).toEqual(lists)
+    // The list begins behind the servers, goes on in `file` and ends in `sname`.
+    expect([block.bytes[108], block.bytes[44]]).toEqual([119, 119])
+  })
+
   test('an option of 600 bytes is split in parts of 255 and joined again (RFC 3396)', () => {
     const block = blockOf(new Uint8Array(1400))
     const other = new Map([[224, Uint8Array.from({ length: 600 }, (_, i) => i & 0xff)]])

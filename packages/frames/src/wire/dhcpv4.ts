@@ -13,6 +13,7 @@ import {
   decodeOptions,
   DHCP_MESSAGE_TYPE,
   DHCP_OPTION,
+  DHCP_OPTION_CODE,
   type Dhcpv4Options,
   encodeOptions,
 } from './dhcpv4-options.ts'
@@ -334,7 +335,18 @@ export function encodeDhcpv4(
   }
 }
 
-/** Places an option, in parts of at most 255 bytes and in the order in which they are read. @returns Whether it had room. */
+/** Options whose receivers join parts by definition (RFC 3397 2, RFC 3442), besides all that are too long for one part. */
+const SPLITTABLE: ReadonlySet<number> = new Set([
+  DHCP_OPTION_CODE.domainSearch,
+  DHCP_OPTION_CODE.classlessRoutes,
+])
+const MAX_PART_BYTES = 255
+
+/**
+ * Places an option whole, or if it may be split, in parts that fill what room there is, in the order in which they are read.
+ *
+ * @returns Whether it had room.
+ */
 function place(
   code: number,
   value: Uint8Array,
@@ -342,23 +354,26 @@ function place(
   bytes: Uint8Array,
   offset: number,
 ): boolean {
-  const parts: { field: OptionField; at: number; part: Uint8Array }[] = []
-  const used = places.map((field) => field.at)
-  let index = 0
-  // An option without a value is legal (a flag), and has one part.
-  for (let done = 0; done === 0 || done < value.length; done += 255) {
-    const part = value.subarray(done, done + 255)
-    let field = places[index]
-    // One byte stays for the end mark.
-    while (field && (used[index] ?? 0) + 2 + part.length + 1 > field.room) field = places[++index]
-    if (field === undefined) return false
-    parts.push({ field, at: used[index] ?? 0, part })
-    used[index] = (used[index] ?? 0) + 2 + part.length
+  const parts: { field: OptionField; part: Uint8Array }[] = []
+  const split = value.length > MAX_PART_BYTES || SPLITTABLE.has(code)
+  let done = 0
+  for (const field of places) {
+    let at = field.at
+    // Code and length go before a part, and one byte stays for the end mark. An option without a value has one part.
+    while (done < value.length || parts.length === 0) {
+      const room = Math.min(field.room - at - 3, MAX_PART_BYTES)
+      if (room < (split ? 1 : value.length)) break
+      const part = value.subarray(done, done + room)
+      parts.push({ field, part })
+      done += part.length
+      at += 2 + part.length
+    }
   }
-  for (const { field, at, part } of parts) {
-    bytes.set([code, part.length], offset + field.start + at)
-    bytes.set(part, offset + field.start + at + 2)
-    field.at = at + 2 + part.length
+  if (done < value.length || parts.length === 0) return false
+  for (const { field, part } of parts) {
+    bytes.set([code, part.length], offset + field.start + field.at)
+    bytes.set(part, offset + field.start + field.at + 2)
+    field.at += 2 + part.length
   }
   return true
 }

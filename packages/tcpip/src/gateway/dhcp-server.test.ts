@@ -140,8 +140,17 @@ describe('DHCP', () => {
   it('splits a search list beyond 255 bytes over several options (RFC 3396)', () => {
     const searchDomains = Array.from({ length: 20 }, (_, i) => `a-rather-long-label-${i}.example`)
     const { client } = setUp({ dhcp: { searchDomains } })
-    client.send(client.message(DISCOVER))
+    client.send(client.message(DISCOVER, { 57: [1500 >>> 8, 1500 & 0xff] }))
     expect(client.answers()[0]?.options.get(119)?.length).toBeGreaterThan(255)
+  })
+
+  it('answers a client that takes 576 bytes only, without the list that has no room there', () => {
+    const searchDomains = Array.from({ length: 40 }, (_, i) => `a-rather-long-label-${i}.example`)
+    const { client } = setUp({ dhcp: { searchDomains } })
+    client.send(client.message(DISCOVER))
+    const [answer] = client.answers()
+    expect(answer?.options.get(3)).toHaveLength(4)
+    expect(answer?.options.has(119)).toBe(false)
   })
 
   it('broadcasts its answer to a client that asks for that', () => {
@@ -231,7 +240,7 @@ describe('DHCP', () => {
       'rogue-dhcp': 1,
       'dhcp-truncated': 1,
       'udp-bad-checksum': 1,
-      'dhcp-unexpected': 1,
+      'dhcp-unsupported': 1,
     })
     expect(client.answers()).toEqual([])
   })

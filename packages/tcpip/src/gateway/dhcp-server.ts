@@ -16,20 +16,28 @@
 
 import { blockOf } from '@netkit/core'
 import type { Block } from '@netkit/core'
-import { BROADCAST_MAC, isGroupMac } from '@netkit/frames'
-import type { UdpView } from '@netkit/frames'
+import {
+  BROADCAST_MAC,
+  DHCP_MESSAGE_TYPE,
+  DHCPV4_PORT,
+  Dhcpv4View,
+  encodeDhcpv4,
+  isGroupMac,
+  parseDhcpv4,
+} from '@netkit/frames'
+import type { Dhcpv4Fields, Dhcpv4Options, UdpView } from '@netkit/frames'
 import { v4Address } from '../address.ts'
 import type { Address } from '../address.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
 import { DHCP_MESSAGE_MAX_BYTES } from '../limits.ts'
-import { DHCP_OPTION, DHCP_TYPE, readDhcp, searchList, words, writeDhcp } from './dhcp-message.ts'
-import type { DhcpRequest } from './dhcp-message.ts'
 import type { LeaseRecord, LeaseRefusal, Leases } from './leases.ts'
 
-const SERVER_PORT = 67
-const CLIENT_PORT = 68
+const { server: SERVER_PORT, client: CLIENT_PORT } = DHCPV4_PORT
+/** A client that names no size takes 576 bytes (RFC 2131 2), and none may name less. */
+const MIN_PACKET = 576
+const IP_AND_UDP = 28
 /** RFC 2131 4.4.5: renew at half the lease, rebind at seven eighths. */
 const RENEW = 0.5
 const REBIND = 0.875
@@ -58,6 +66,9 @@ export interface DhcpSettings {
 /** What happened to a lease. */
 export type LeaseEvent = 'leased' | 'renewed' | 'released' | 'declined'
 
+/** A client's message. */
+type Request = Required<Dhcpv4Fields>
+
 /** The DHCP server of one gateway. */
 export class DhcpServer {
   readonly #engine: Engine
@@ -65,8 +76,9 @@ export class DhcpServer {
   readonly #settings: DhcpSettings
   readonly #onLease: (event: LeaseEvent, lease: LeaseRecord) => void
   readonly #reply: Block = blockOf(new Uint8Array(DHCP_MESSAGE_MAX_BYTES))
+  readonly #view = new Dhcpv4View()
   /** What every OFFER and ACK says. */
-  readonly #common: readonly (readonly [number, Uint8Array])[]
+  readonly #common: Dhcpv4Options
 
   constructor(
     engine: Engine,
@@ -78,16 +90,20 @@ export class DhcpServer {
     this.#leases = leases
     this.#settings = settings
     this.#onLease = onLease
-    const common: [number, Uint8Array][] = [
-      [DHCP_OPTION.subnetMask, words(settings.subnetMask)],
-      [DHCP_OPTION.router, words(settings.router)],
-      [DHCP_OPTION.dnsServers, words(...settings.dnsServers)],
-      [DHCP_OPTION.broadcastAddress, words(settings.broadcastAddress)],
-      [DHCP_OPTION.ntpServers, words(...settings.ntpServers)],
-      [DHCP_OPTION.domainName, new TextEncoder().encode(settings.domainName ?? '')],
-      [DHCP_OPTION.searchDomains, searchList(settings.searchDomains)],
-    ]
-    this.#common = common.filter(([, value]) => value.length > 0)
+    this.#common = {
+      serverIdentifier: settings.serverAddress.v4,
+      subnetMask: settings.subnetMask,
+      routers: [settings.router],
+      dnsServers: [...settings.dnsServers],
+      broadcastAddress: settings.broadcastAddress,
+      ntpServers: [...settings.ntpServers],
+      domainName: settings.domainName ?? '',
+      domainSearch: [...settings.searchDomains],
+    }
+    // A search domain that cannot be written throws here, where it was configured, and not when a guest asks.
+    const { offer } = DHCP_MESSAGE_TYPE
+    const trial = { messageType: offer, transactionId: 0, clientMac: 0, options: this.#common }
+    encodeDhcpv4(trial, this.#reply, 0)
   }
 
   /** Whether a datagram is for the DHCP server. */
@@ -99,74 +115,69 @@ export class DhcpServer {
 
   /** A datagram to port 67 came in. */
   arrived(port: Port, packet: Packet, udp: UdpView): void {
-    const request = readDhcp(packet.block, udp.payloadOffset, udp.payloadLength)
-    if (typeof request === 'string') {
-      port.drop(request)
+    const view = this.#view.at(packet.block, udp.payloadOffset, udp.payloadLength)
+    const reason = view.check()
+    const request = parseDhcpv4(view)
+    if (reason !== undefined || request === undefined) {
+      port.drop(reason ?? 'dhcp-unsupported')
       return
     }
-    if (request.operation !== 1) {
-      port.drop('rogue-dhcp')
-      return
-    }
-    const { clientMac, relayIp } = request
-    if (relayIp !== 0 || clientMac === 0 || isGroupMac(clientMac)) {
+    const { clientMac, relay } = request
+    if (relay !== 0 || clientMac === 0 || isGroupMac(clientMac)) {
       port.drop('dhcp-unexpected')
       return
     }
-    switch (request.type) {
-      case DHCP_TYPE.discover:
+    switch (request.messageType) {
+      case DHCP_MESSAGE_TYPE.discover:
         this.#discover(port, request)
         break
-      case DHCP_TYPE.request:
+      case DHCP_MESSAGE_TYPE.request:
         this.#request(port, request)
         break
-      case DHCP_TYPE.inform:
-        this.#answer(port, request, DHCP_TYPE.ack, undefined)
+      case DHCP_MESSAGE_TYPE.inform:
+        this.#answer(port, request, DHCP_MESSAGE_TYPE.ack, undefined)
         break
-      case DHCP_TYPE.release:
-        this.#giveBack(port, 'released', request, request.clientIp)
+      case DHCP_MESSAGE_TYPE.release:
+        this.#giveBack(port, 'released', request, request.clientAddress)
         break
-      case DHCP_TYPE.decline:
-        this.#giveBack(port, 'declined', request, request.requestedAddress ?? 0)
+      case DHCP_MESSAGE_TYPE.decline:
+        this.#giveBack(port, 'declined', request, request.options.requestedAddress ?? 0)
         break
       default:
-        port.drop('dhcp-unexpected')
+        port.drop('rogue-dhcp')
     }
   }
 
-  #discover(port: Port, request: DhcpRequest): void {
+  #discover(port: Port, request: Request): void {
     const now = this.#engine.clock.now()
-    const lease = this.#leases.offer(request.clientMac, port.name, request.requestedAddress, now)
+    const { clientMac, options } = request
+    const lease = this.#leases.offer(clientMac, port.name, options.requestedAddress, now)
     if (isRefusal(lease)) port.drop('dhcp-no-address')
-    else this.#answer(port, request, DHCP_TYPE.offer, lease)
+    else this.#answer(port, request, DHCP_MESSAGE_TYPE.offer, lease)
   }
 
-  #request(port: Port, request: DhcpRequest): void {
-    const { serverIdentifier, clientMac } = request
+  #request(port: Port, request: Request): void {
+    const { clientMac, clientAddress, options } = request
+    const { serverIdentifier, requestedAddress = 0 } = options
     if (serverIdentifier !== undefined && serverIdentifier !== this.#settings.serverAddress.v4) {
       port.drop('dhcp-unexpected')
       return
     }
     const now = this.#engine.clock.now()
     // RENEWING and REBINDING name the address in the header, SELECTING and INIT-REBOOT in option 50.
-    const address = request.clientIp === 0 ? (request.requestedAddress ?? 0) : request.clientIp
+    const address = clientAddress === 0 ? requestedAddress : clientAddress
     const held = this.#leases.holder(address, now)
-    const lease = this.#leases.bind(clientMac, port.name, address, request.hostName, now)
+    const lease = this.#leases.bind(clientMac, port.name, address, printableName(options), now)
     if (isRefusal(lease)) {
       port.drop('dhcp-no-address')
       this.#refuse(port, request)
       return
     }
-    this.#answer(port, request, DHCP_TYPE.ack, lease)
+    this.#answer(port, request, DHCP_MESSAGE_TYPE.ack, lease)
     this.#onLease(held?.mac === clientMac ? 'renewed' : 'leased', lease)
   }
 
-  #giveBack(
-    port: Port,
-    event: 'released' | 'declined',
-    request: DhcpRequest,
-    address: number,
-  ): void {
+  #giveBack(port: Port, event: 'released' | 'declined', request: Request, address: number): void {
     const now = this.#engine.clock.now()
     const lease =
       event === 'released'
@@ -176,49 +187,52 @@ export class DhcpServer {
     else port.drop('dhcp-unexpected')
   }
 
-  #answer(port: Port, request: DhcpRequest, type: number, lease: LeaseRecord | undefined): void {
-    const { serverAddress, hostNames } = this.#settings
+  #answer(port: Port, request: Request, type: number, lease: LeaseRecord | undefined): void {
     const seconds = Math.floor(this.#leases.leaseMs / 1000)
-    const options: (readonly [number, Uint8Array])[] = [
-      [DHCP_OPTION.messageType, Uint8Array.of(type)],
-      [DHCP_OPTION.serverIdentifier, words(serverAddress.v4)],
-    ]
-    if (lease) {
-      options.push(
-        [DHCP_OPTION.leaseTime, words(seconds)],
-        [DHCP_OPTION.renewalTime, words(Math.floor(seconds * RENEW))],
-        [DHCP_OPTION.rebindingTime, words(Math.floor(seconds * REBIND))],
-      )
+    const { broadcast, clientAddress, clientMac } = request
+    const hostName = this.#settings.hostNames.get(clientMac)
+    const yourAddress = lease?.address ?? 0
+    const options: Dhcpv4Options = {
+      ...this.#common,
+      mtu: port.mtu,
+      ...(hostName !== undefined && { hostName }),
+      ...(lease && {
+        leaseTime: seconds,
+        renewalTime: Math.floor(seconds * RENEW),
+        rebindingTime: Math.floor(seconds * REBIND),
+      }),
     }
-    options.push(...this.#common)
-    options.push([DHCP_OPTION.mtu, Uint8Array.of(port.mtu >>> 8, port.mtu & 0xff)])
-    const hostName = hostNames.get(request.clientMac)
-    if (hostName !== undefined)
-      options.push([DHCP_OPTION.hostName, new TextEncoder().encode(hostName)])
-    const { transaction, broadcast, clientIp, clientMac } = request
-    const yourIp = lease?.address ?? 0
-    const length = writeDhcp(
-      { transaction, broadcast, clientIp, yourIp, clientMac, options },
-      this.#reply,
-      0,
-    )
-    if (clientIp !== 0) this.#send(port, clientMac, v4Address(clientIp), length)
-    else if (broadcast || yourIp === 0) this.#send(port, BROADCAST_MAC, BROADCAST_ADDRESS, length)
-    else this.#send(port, clientMac, v4Address(yourIp), length)
+    const length = this.#write(port, request, {
+      messageType: type,
+      broadcast,
+      clientAddress,
+      yourAddress,
+      options,
+    })
+    if (clientAddress !== 0) this.#send(port, clientMac, v4Address(clientAddress), length)
+    else if (broadcast || yourAddress === 0)
+      this.#send(port, BROADCAST_MAC, BROADCAST_ADDRESS, length)
+    else this.#send(port, clientMac, v4Address(yourAddress), length)
   }
 
-  #refuse(port: Port, request: DhcpRequest): void {
-    const { transaction, clientMac } = request
-    const options: (readonly [number, Uint8Array])[] = [
-      [DHCP_OPTION.messageType, Uint8Array.of(DHCP_TYPE.nak)],
-      [DHCP_OPTION.serverIdentifier, words(this.#settings.serverAddress.v4)],
-    ]
-    const length = writeDhcp(
-      { transaction, broadcast: true, clientIp: 0, yourIp: 0, clientMac, options },
-      this.#reply,
-      0,
-    )
+  #refuse(port: Port, request: Request): void {
+    const options = { serverIdentifier: this.#settings.serverAddress.v4 }
+    const { nak } = DHCP_MESSAGE_TYPE
+    const length = this.#write(port, request, { messageType: nak, broadcast: true, options })
     this.#send(port, BROADCAST_MAC, BROADCAST_ADDRESS, length)
+  }
+
+  /** Writes a reply no longer than the client and the link take; options that find no room are the least important ones. */
+  #write(
+    port: Port,
+    request: Request,
+    fields: Omit<Dhcpv4Fields, 'transactionId' | 'clientMac'>,
+  ): number {
+    const { transactionId, clientMac, options } = request
+    const packet = Math.min(Math.max(options.maxMessageSize ?? 0, MIN_PACKET), port.mtu)
+    const maxLength = Math.min(packet - IP_AND_UDP, this.#reply.length)
+    return encodeDhcpv4({ ...fields, transactionId, clientMac }, this.#reply, 0, { maxLength })
+      .length
   }
 
   #send(port: Port, mac: number, to: Address, length: number): void {
@@ -235,6 +249,11 @@ export class DhcpServer {
       length,
     )
   }
+}
+
+/** A host name as it may be shown: what is no letter, digit, dot or hyphen of a name is not a name. */
+function printableName({ hostName }: Dhcpv4Options): string | undefined {
+  return hostName !== undefined && /^[A-Za-z0-9._-]{1,63}$/.test(hostName) ? hostName : undefined
 }
 
 function isRefusal(lease: LeaseRecord | LeaseRefusal): lease is LeaseRefusal {
