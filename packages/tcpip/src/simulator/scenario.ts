@@ -54,6 +54,9 @@ export interface ScenarioResult {
   readonly segments: number
 }
 
+/** Segments per segment's worth of data from where on two ends are talking about nothing. */
+const STORM_FACTOR = 30
+
 /** Virtual time after which a run that has not ended hangs. */
 const LIMIT_MS = 3 * 3_600_000
 
@@ -177,13 +180,20 @@ export function runScenario(parameters: ScenarioParameters): ScenarioResult {
     )
   const refused = (): boolean =>
     first.connection?.snapshot().closed !== undefined && second.connection === undefined
-  clock.runUntil(() => over() || refused(), LIMIT_MS)
+  const [one, two] = parameters.ends
+  const worth = [one, two].reduce(
+    (sum, { bytes, writeBytes }) => sum + bytes / Math.min(parameters.mss, writeBytes),
+    1000,
+  )
+  const storms = (): boolean => (links[0]?.sent ?? 0) + (links[1]?.sent ?? 0) > STORM_FACTOR * worth
+  clock.runUntil(() => over() || refused() || storms(), LIMIT_MS)
   const elapsedMs = clock.now()
   // TIME-WAIT, and what the slow reader still has to fetch.
   clock.runUntil(() => players.every((player) => player.isDone), 600_000)
   clock.advance(1000)
   const snapshots = players.map(({ connection }) => connection?.snapshot())
   const problems = judge(parameters, players)
+  if (storms()) problems.push('the ends answer each other without end')
   for (const [index, { host }] of players.entries()) {
     const held = {
       timers: host.timers.armed,

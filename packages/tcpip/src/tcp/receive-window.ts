@@ -40,20 +40,21 @@ export class ReceiveWindow {
     return shift
   }
 
-  /** Where the edge could be with `held` bytes waiting. */
-  #target(next: number, held: number): number {
-    return Math.max(this.edge, next + Math.max(0, this.size - held))
+  /** Where the edge could be with `held` bytes waiting: as far as there is room and the header's field can tell. */
+  #target(next: number, held: number, shift: number): number {
+    const free = Math.min(this.size - held, 65_535 * 2 ** shift)
+    return Math.max(this.edge, next + Math.max(0, free))
   }
 
   /** Whether the peer should be told of a wider window although nothing else is to be said. */
   worthAnUpdate(next: number, held: number, mss: number): boolean {
-    return this.#target(next, held) - this.edge >= Math.min(this.size / 2, 2 * mss)
+    return this.#target(next, held, this.shift) - this.edge >= Math.min(this.size / 2, 2 * mss)
   }
 
   /** The header's field for a segment that acknowledges `next`; moves the edge. `scaled`: not in a SYN. */
   advertise(next: number, held: number, mss: number, scaled: boolean): number {
     const shift = scaled ? this.shift : 0
-    let target = this.#target(next, held)
+    let target = this.#target(next, held, shift)
     // Too small a step is not offered (RFC 9293 3.8.6.2.2); what was offered stays.
     if (target - this.edge < Math.min(this.size / 2, mss)) target = this.edge
     // Rounded up, for rounding down would take back what was offered.

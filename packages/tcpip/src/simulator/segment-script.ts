@@ -1,0 +1,290 @@
+/**
+ * One TCP against a scripted peer: tests that read as the segments they are about.
+ *
+ * ```ts
+ * const script = SegmentScript.established()
+ * script.send(tcp({ data: 'hello' }))
+ * script.expect(tcp({ flags: 'A', seq: 1, ack: 6 }))
+ * ```
+ *
+ * Sequence and acknowledgment numbers are relative: 0 is the SYN of the stream in question, 1 its first byte. `expect` names all
+ * segments that have left since, in order; of each, only what is named is compared.
+ */
+
+import { Block, blockOf, seededRandom } from '@netkit/core'
+import {
+  TCP_FLAG,
+  TCP_HEADER_LENGTH,
+  TcpOptions,
+  TcpView,
+  encodeTcp,
+  tcpOptionsLength,
+  writeTcpOptions,
+} from '@netkit/frames'
+import { ByteBudget, type TcpConnection, type TcpSettings } from '../tcp/index.ts'
+import { CheckingReader } from './recorder.ts'
+import { SimulatedHost } from './simulated-host.ts'
+import { VirtualClock } from './virtual-clock.ts'
+
+/** A segment, as far as a test cares. */
+export interface SegmentText {
+  /** Letters of SYN, FIN, RST, PSH, ACK. Sent: default `A`. Expected: PSH counts only if named. */
+  readonly flags?: string
+  readonly seq?: number
+  readonly ack?: number
+  /** As on the wire, not scaled. */
+  readonly window?: number
+  readonly data?: string
+  /** Payload bytes; sent: as many `x`. */
+  readonly length?: number
+  readonly mss?: number
+  readonly windowScale?: number
+  readonly sackPermitted?: boolean
+  /** Left and right edges. */
+  readonly sack?: readonly (readonly [number, number])[]
+  /** TSval and TSecr; expected: `true` if there are any. */
+  readonly timestamps?: readonly [number, number] | boolean
+}
+
+/** Names a segment. */
+export function tcp(segment: SegmentText): SegmentText {
+  return segment
+}
+
+const LETTERS: readonly (readonly [string, number])[] = [
+  ['S', TCP_FLAG.syn],
+  ['F', TCP_FLAG.fin],
+  ['R', TCP_FLAG.rst],
+  ['P', TCP_FLAG.psh],
+  ['A', TCP_FLAG.ack],
+  ['U', TCP_FLAG.urg],
+]
+
+/** How the script is set up. */
+export interface SegmentScriptOptions {
+  readonly settings?: TcpSettings
+  /** Initial sequence numbers of ours and the peer's. */
+  readonly iss?: number
+  readonly irs?: number
+  readonly mss?: number
+  readonly lossless?: boolean
+  /** What the peer's SYN says. */
+  readonly syn?: SegmentText
+  /** No consumer reads. */
+  readonly unread?: boolean
+}
+
+/** The script. */
+export class SegmentScript {
+  readonly clock: VirtualClock = new VirtualClock()
+  readonly budget: ByteBudget = new ByteBudget(16 * 1024 * 1024)
+  readonly host: SimulatedHost
+  readonly #irs: number
+  readonly #iss: number
+  readonly #left: SegmentText[] = []
+  readonly #options: SegmentScriptOptions
+  #connection: TcpConnection | undefined
+  reader: CheckingReader | undefined
+  /** What the peer sends next, unless told otherwise, and has acknowledged. */
+  #next = 0
+  #acknowledged = 0
+  readonly #out = new TcpView()
+  readonly #outOptions = new TcpOptions()
+
+  constructor(options: SegmentScriptOptions = {}) {
+    this.#options = options
+    this.#irs = options.irs ?? 1_000_000
+    this.#iss = options.iss ?? 5_000_000
+    this.host = new SimulatedHost({
+      clock: this.clock,
+      random: seededRandom(1),
+      local: { ip: '198.18.0.1', port: 80 },
+      remote: { ip: '198.18.0.2', port: 40_000 },
+      mss: options.mss ?? 1460,
+      lossless: options.lossless ?? false,
+      tcp: { budget: this.budget, ...options.settings },
+      isn: this.#iss,
+      timestampOffset: 7000,
+      send: (bytes) => {
+        this.#left.push(this.#read(bytes))
+      },
+    })
+    this.host.accept = (connection) => this.#adopt(connection)
+  }
+
+  /** A peer that has connected to us: the three segments of the handshake are over. */
+  static established(options: SegmentScriptOptions = {}): SegmentScript {
+    const script = new SegmentScript(options)
+    script.send({ flags: 'S', mss: 1460, ...options.syn })
+    script.take()
+    script.send({ ack: 1 })
+    script.take()
+    return script
+  }
+
+  get connection(): TcpConnection {
+    if (this.#connection === undefined) throw new Error('There is no connection yet.')
+    return this.#connection
+  }
+
+  get stream(): TcpConnection['stream'] {
+    return this.connection.stream
+  }
+
+  #adopt(connection: TcpConnection): void {
+    this.#connection = connection
+    if (this.#options.unread !== true) this.reader = new CheckingReader(connection.stream, 0)
+  }
+
+  /** We connect to the peer. */
+  connect(): void {
+    this.#adopt(this.host.connect())
+    this.settle()
+  }
+
+  /** Bytes written by our application. */
+  write(data: string | number): void {
+    const block = blockOf(typeof data === 'string' ? data : new Uint8Array(data).fill(0x78))
+    this.stream.write(block, 0, block.length)
+    this.settle()
+  }
+
+  /** The peer sends these as one batch. */
+  send(...segments: SegmentText[]): void {
+    this.host.batch(segments.map((segment) => this.#write(segment)))
+    this.settle()
+  }
+
+  /** Lets happen what happens at once. */
+  settle(): void {
+    this.clock.advance(0)
+  }
+
+  /** Time passes. */
+  advance(ms: number): void {
+    this.clock.advance(ms)
+  }
+
+  /** What has left since the last look, all of it. */
+  take(): SegmentText[] {
+    this.settle()
+    return this.#left.splice(0)
+  }
+
+  /** Exactly these have left since the last look. */
+  expect(...expected: SegmentText[]): void {
+    const actual = this.take()
+    const matches =
+      actual.length === expected.length &&
+      expected.every((segment, i) => segmentMatches(segment, actual[i]))
+    if (matches) return
+    const show = (list: readonly SegmentText[]): string =>
+      list.length === 0 ? '  nothing' : list.map((segment) => `  ${describe(segment)}`).join('\n')
+    throw new Error(`Expected\n${show(expected)}\nbut there left\n${show(actual)}`)
+  }
+
+  #write(segment: SegmentText): Uint8Array<ArrayBuffer> {
+    const data =
+      segment.data === undefined
+        ? new Uint8Array(segment.length ?? 0).fill(0x78)
+        : new TextEncoder().encode(segment.data)
+    const letters = segment.flags ?? 'A'
+    const flags = LETTERS.reduce(
+      (sum, [letter, bit]) => sum | (letters.includes(letter) ? bit : 0),
+      0,
+    )
+    const options = new TcpOptions()
+    options.mss = segment.mss ?? 0
+    options.windowScale = segment.windowScale ?? -1
+    options.sackPermitted = segment.sackPermitted ?? false
+    const { timestamps } = segment
+    if (typeof timestamps === 'object') {
+      options.hasTimestamps = true
+      ;[options.timestampValue, options.timestampEcho] = timestamps
+    }
+    for (const [left, right] of segment.sack ?? []) {
+      options.sackLeft[options.sackCount] = this.#iss + left
+      options.sackRight[options.sackCount++] = this.#iss + right
+    }
+    const optionsLength = tcpOptionsLength(options)
+    const seq = segment.seq ?? this.#next
+    this.#acknowledged = segment.ack ?? this.#acknowledged
+    const block = new Block(new Uint8Array(TCP_HEADER_LENGTH + optionsLength + data.length))
+    encodeTcp(
+      {
+        sourcePort: 0,
+        destinationPort: 0,
+        sequence: (this.#irs + seq) >>> 0,
+        acknowledgment: letters.includes('A') ? (this.#iss + this.#acknowledged) >>> 0 : 0,
+        flags,
+        window: segment.window ?? 65_535,
+        optionsLength,
+      },
+      block,
+      0,
+    )
+    writeTcpOptions(options, block, TCP_HEADER_LENGTH)
+    block.bytes.set(data, TCP_HEADER_LENGTH + optionsLength)
+    new TcpView().at(block, 0, block.length).fillChecksum(0)
+    if (segment.seq === undefined) {
+      this.#next += data.length + (letters.includes('S') ? 1 : 0) + (letters.includes('F') ? 1 : 0)
+    }
+    return block.bytes as Uint8Array<ArrayBuffer>
+  }
+
+  #read(bytes: Uint8Array): SegmentText {
+    const view = this.#out.at(new Block(bytes), 0, bytes.length)
+    const options = this.#outOptions.parse(view.block, view.optionsOffset, view.optionsLength)
+    const relative = (number: number, initial: number): number => (number - initial) | 0
+    const { payloadOffset, payloadLength } = view
+    return {
+      flags: LETTERS.filter(([, bit]) => (view.flags & bit) !== 0)
+        .map(([letter]) => letter)
+        .join(''),
+      seq: relative(view.sequence, this.#iss),
+      ack: view.ack ? relative(view.acknowledgment, this.#irs) : 0,
+      window: view.window,
+      data: new TextDecoder().decode(bytes.subarray(payloadOffset, payloadOffset + payloadLength)),
+      length: payloadLength,
+      mss: options.mss,
+      windowScale: options.windowScale,
+      sackPermitted: options.sackPermitted,
+      sack: Array.from({ length: options.sackCount }, (_, i) => [
+        relative(options.sackLeft[i] ?? 0, this.#irs),
+        relative(options.sackRight[i] ?? 0, this.#irs),
+      ]),
+      timestamps: options.hasTimestamps ? [options.timestampValue, options.timestampEcho] : false,
+    }
+  }
+}
+
+function segmentMatches(expected: SegmentText, actual: SegmentText | undefined): boolean {
+  if (actual === undefined) return false
+  for (const [key, value] of Object.entries(expected)) {
+    let seen: unknown = actual[key as keyof SegmentText]
+    if (key === 'flags') {
+      const letters = [...String(value)].toSorted().join('')
+      const left = [...String(seen)].filter((letter) => letter !== 'P' || letters.includes('P'))
+      if (left.toSorted().join('') !== letters) return false
+      continue
+    }
+    if (key === 'timestamps' && value === true) seen = seen !== false
+    if (JSON.stringify(seen) !== JSON.stringify(value)) return false
+  }
+  return true
+}
+
+function describe(segment: SegmentText): string {
+  return Object.entries(segment)
+    .filter(([key, value]) => {
+      if (key === 'data') return typeof value === 'string' && value.length > 0 && value.length < 20
+      return (
+        value !== false &&
+        value !== -1 &&
+        !(key === 'mss' && value === 0) &&
+        !(Array.isArray(value) && value.length === 0)
+      )
+    })
+    .map(([key, value]) => `${key} ${JSON.stringify(value)}`)
+    .join(', ')
+}
