@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { egressPolicyCompliance } from './compliance/index.ts'
 import { addressScope } from './address-scope.ts'
 import { canonicalAddress } from './address.ts'
 import type { FlowOrigin, FlowRequest } from './egress-policy.ts'
@@ -126,3 +127,19 @@ describe('egressRules', () => {
     expect(changes).toBe(1)
   })
 })
+
+egressPolicyCompliance(
+  { describe, test },
+  {
+    name: 'egress rules',
+    setup() {
+      const policy = egressRules(egressPresets.noPrivate)
+      return {
+        policy,
+        allowed: [flow('203.0.113.1', 443)],
+        denied: [flow('10.0.0.1', 22), flow('169.254.169.254', 80)],
+        revoke: () => policy.replace(egressPresets.deny),
+      }
+    },
+  },
+)

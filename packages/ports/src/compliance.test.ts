@@ -1,6 +1,6 @@
 import { formatEndpoint, memoryNetwork, memoryStreamPair, socketError } from '@netkit/core'
 import type { Acceptor, ByteStream, Endpoint, Listening, ListenOptions } from '@netkit/core'
-import { streamNetworkCompliance } from '@netkit/core/compliance'
+import { portPublisherCompliance, streamNetworkCompliance } from '@netkit/core/compliance'
 import { hostNetwork } from '@netkit/core/node'
 import { describe, test } from 'vitest'
 import { createPortBroker, openForwarderMux } from './index.ts'
@@ -107,5 +107,27 @@ streamNetworkCompliance(
         reason: 'the port itself is there; the client is reset once the guest has refused',
       },
     ],
+  },
+)
+
+portPublisherCompliance(
+  { describe, test },
+  {
+    name: 'port broker',
+    setup() {
+      const host = hostNetwork()
+      const broker = createPortBroker({ host })
+      brokers.push(broker)
+      return {
+        publisher: broker,
+        outside: host,
+        inside: memoryNetwork(),
+        ip: '127.0.0.1',
+        insideIp: '192.168.65.3',
+      }
+    },
+    async teardown() {
+      await Promise.all(brokers.splice(0).map((broker) => broker.close()))
+    },
   },
 )

@@ -5,6 +5,8 @@
  */
 export { binderCompliance, type BinderSubject } from './binder.ts'
 export { clockCompliance, type ClockSubject } from './clock.ts'
+export { egressPolicyCompliance, type EgressPolicySubject } from './egress-policy.ts'
+export { portPublisherCompliance, type PortPublisherSubject } from './port-publisher.ts'
 export { randomCompliance, type RandomSubject } from './random.ts'
 export { resolverCompliance, type ResolverSubject } from './resolver.ts'
 export {

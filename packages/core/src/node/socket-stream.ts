@@ -12,12 +12,14 @@ import { HostStream } from './host-stream.ts'
  * ```ts
  * import { spawn } from 'node:child_process'
  * import type { Socket } from 'node:net'
+ * import { readAll } from '@netkit/core'
  * import { socketStream } from '@netkit/core/node'
  *
- * const child = spawn('true', { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
+ * const script = 'require("fs").writeSync(3, "hello")'
+ * const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
  * const stream = socketStream(child.stdio[3] as Socket)
- * const { kind } = await stream.closed
- * console.assert(kind !== 'timeout')
+ * console.assert(new TextDecoder().decode(await readAll(stream)) === 'hello')
+ * stream.end()
  * ```
  */
 export function socketStream(socket: Socket): ByteStream {
