@@ -4,5 +4,6 @@
  * @packageDocumentation
  */
 export * from './capture-file.ts'
+export * from './guest-network.ts'
 export * from './host-prefixes.ts'
 export * from './policy/policy-file.ts'

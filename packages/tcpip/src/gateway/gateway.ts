@@ -16,7 +16,7 @@ import { NetkitError, ReadBlockPool } from '@netkit/core'
 import type { IpEndpoint, Network } from '@netkit/core'
 import { arenaMemory, formatMac } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
-import type { Address } from '../address.ts'
+
 import { v4Address } from '../address.ts'
 import { dropsSeen } from '../engine/drops.ts'
 import type { DropReason } from '../engine/drops.ts'
@@ -41,8 +41,6 @@ import { TcpGate } from './tcp-gate.ts'
 import { UdpNat } from './udp-nat.ts'
 import type { UdpFiltering, UdpMappingSnapshot } from './udp-nat.ts'
 
-const LOOPBACK = '127.0.0.1'
-
 /** How UDP of the guests is mapped to host sockets. */
 export interface UdpOptions {
   /** Which datagrams reach a guest through its mapping. Default `address`: from the addresses it has sent to. */
@@ -57,7 +55,10 @@ export interface UdpOptions {
 export interface GatewayOptions extends AddressingOptions {
   /** Where the guests' flows go: the host, guarded by a policy. */
   readonly network: Network
-  /** Let guests reach the host's loopback under the host alias. Default `false`. */
+  /**
+   * Serve the address that stands for the host's loopback. Default `false`. Its flows are dialled under that address: `network`
+   * says what it means, as `guarded(host, policy, { aliases })` does, which is the one place that opens the loopback.
+   */
   readonly hostAlias?: boolean
   /** Decides about every new TCP flow. Default: dial; the gateway's own addresses refuse. */
   readonly route?: Router
@@ -230,7 +231,6 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       network,
       route,
       onConnectError,
-      dialled: (address, port) => this.#dialled(address, port),
       namesOf: (guest, ip) => names?.namesOf(guest, ip) ?? [],
       blocks: new ReadBlockPool(arenaMemory),
       settings: tcp,
@@ -241,8 +241,6 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       filtering: options.udp?.filtering ?? 'address',
       idleMs: options.udp?.idleMs ?? UDP_IDLE_MS,
       connectedTo: options.udp?.connectedTo,
-      dialled: (address, port) => this.#dialled(address, port),
-      answersFrom: (ip) => (ip === LOOPBACK && plan.aliasOn ? this.#role.aliasAddress.text : ip),
       namesOf: (guest, ip) => names?.namesOf(guest, ip) ?? [],
     })
     this.network = new EngineNetwork(this.#engine, () => tcp)
@@ -343,11 +341,6 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void {
     const { da, db, dc, dd } = packet
     this.#gate.request(port, packet, segment, this.#role.isOwn(da, db, dc, dd))
-  }
-
-  #dialled(address: Address, port: number): IpEndpoint {
-    const alias = this.#addressing.plan.aliasOn && this.#role.aliasAddress.equals(address)
-    return { ip: alias ? LOOPBACK : address.text, port }
   }
 
   stateChanged(): void {

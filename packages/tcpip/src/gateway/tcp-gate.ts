@@ -28,7 +28,6 @@ import type {
   Timer,
 } from '@netkit/core'
 import { TCP_FLAG } from '@netkit/frames'
-import type { Address } from '../address.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
@@ -56,8 +55,6 @@ import type { NewFlow, Router, RouteVerdict } from './route.ts'
 export interface TcpGateOptions {
   /** Where `dial` goes. */
   readonly network: Dialer
-  /** Where a guest's destination is dialled: the host alias is the host's loopback. */
-  readonly dialled: (destination: Address, port: number) => Endpoint
   readonly route: Router | undefined
   /** Overrides the reply to a failed connect; `undefined` leaves it. */
   readonly onConnectError: ((error: unknown, flow: NewFlow) => ConnectReply | undefined) | undefined
@@ -252,11 +249,10 @@ export class TcpGate implements FlowOwner {
     record.rule = verdict.rule
     switch (verdict.action) {
       case 'dial':
-        this.#dial(
-          gate,
-          verdict.network ?? this.#options.network,
-          this.#options.dialled(flow.ourAddress, flow.ourPort),
-        )
+        this.#dial(gate, verdict.network ?? this.#options.network, {
+          ip: flow.ourAddress.text,
+          port: flow.ourPort,
+        })
         break
       case 'redirect':
         this.#dial(gate, verdict.network ?? this.#options.network, verdict.to)

@@ -1,4 +1,4 @@
-import { blockOf, memoryNetwork } from '@netkit/core'
+import { allowAll, blockOf, guarded, memoryNetwork } from '@netkit/core'
 import type { IpEndpoint, Network } from '@netkit/core'
 import { IP_PROTOCOL, memoryLinkPair } from '@netkit/frames'
 import { describe, expect, it } from 'vitest'
@@ -168,7 +168,9 @@ describe('UDP', () => {
   })
 
   it('to the host alias reaches the loopback, and the answer comes from the alias', async () => {
-    const { raw, server } = setUp({ hostAlias: true })
+    const aliases = { '192.168.65.254': '127.0.0.1' }
+    const network = guarded(memoryNetwork(), allowAll, { aliases })
+    const { raw, server } = setUp({ hostAlias: true, network })
     const { received, answer } = await server('127.0.0.1', 4000)
     raw.send(raw.udp(1000, ip('192.168.65.254'), 4000, 'x'))
     await settled()

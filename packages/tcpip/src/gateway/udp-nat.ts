@@ -52,9 +52,6 @@ export interface UdpNatOptions {
   readonly idleMs: number
   /** Which destinations get a connected socket of their own, beside port 53. */
   readonly connectedTo: ((destination: IpEndpoint) => boolean) | undefined
-  /** Where a guest's destination is sent to, and the address that an answer from there comes from. */
-  readonly dialled: (destination: Address, port: number) => IpEndpoint
-  readonly answersFrom: (from: string) => string
   readonly namesOf: (guest: string, ip: string) => readonly string[]
 }
 
@@ -294,7 +291,7 @@ export class UdpNat {
 
   async #bind(mapping: Mapping): Promise<void> {
     const { peer, peerPort, address, portNumber, guest } = mapping
-    const { network, dialled, namesOf } = this.#options
+    const { network, namesOf } = this.#options
     const origin = {
       layer: 'tcpip',
       guest: guest.port.name,
@@ -306,7 +303,7 @@ export class UdpNat {
     try {
       host = await network.bind(
         { ip: wildcard, port: 0 },
-        { origin, ...(peer && { connected: dialled(peer, peerPort) }) },
+        { origin, ...(peer && { connected: { ip: peer.text, port: peerPort } }) },
       )
     } catch (error) {
       if (mapping.closed) return
@@ -364,7 +361,7 @@ export class UdpNat {
     const address = packet.destination()
     mapping.lastTo = address
     mapping.lastEndpoint = { ip: address.text, port }
-    mapping.lastDialled = this.#options.dialled(address, port)
+    mapping.lastDialled = { ip: address.text, port }
     const { sentTo } = mapping
     const entry = this.#filterKey(mapping.lastEndpoint)
     sentTo.delete(entry)
@@ -383,12 +380,11 @@ export class UdpNat {
   #answer(mapping: Mapping, bytes: Uint8Array, from: IpEndpoint): void {
     const { guest } = mapping
     if (mapping.lastFrom?.ip !== from.ip || mapping.lastFrom.port !== from.port) {
-      const seen = { ip: this.#options.answersFrom(from.ip), port: from.port }
       const known =
         this.#options.filtering === 'endpoint-independent' ||
         mapping.peer !== undefined ||
-        mapping.sentTo.has(this.#filterKey(seen))
-      const address = tryParseAddress(seen.ip)
+        mapping.sentTo.has(this.#filterKey(from))
+      const address = tryParseAddress(from.ip)
       if (!known || address?.family !== mapping.address.family) {
         guest.port.drop('udp-filtered')
         return
@@ -415,7 +411,7 @@ export class UdpNat {
   }
 
   #failed(mapping: Mapping, failure: DatagramFailure): void {
-    const to = failure.to && tryParseAddress(this.#options.answersFrom(failure.to.ip))
+    const to = failure.to && tryParseAddress(failure.to.ip)
     const peer = mapping.peer ?? to
     mapping.guest.port.drop(errorCode(failure.error) === 'EMSGSIZE' ? 'udp-too-big' : 'udp-denied')
     this.#tellFailure(mapping, failure.error, peer, failure.to?.port ?? mapping.peerPort)

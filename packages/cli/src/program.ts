@@ -1,0 +1,135 @@
+/** The `netkit` command: its options, help and exit codes. What the commands do stands in `commands/`. */
+
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { errorCode, isNetkitError } from '@netkit/core'
+import { gatewayCommand, type GatewayCommandOptions } from './commands/gateway.ts'
+import { exitCodes, type ExitCode } from './exit-codes.ts'
+import { parsePublish, type PublishSpec } from '@netkit/ports'
+import { createReporter, type Reporter, type ReporterStreams } from './reporter.ts'
+import { untilSignal } from './signals.ts'
+
+/** Errors of the command line and the configuration: nothing was started, `exitCodes.usage`. */
+const usageErrors = new Set([
+  'EACCES',
+  'EADDRINUSE',
+  'EADDRNOTAVAIL',
+  'EINVAL',
+  'EISDIR',
+  'ENAMETOOLONG',
+  'ENOENT',
+  'ENOTDIR',
+  'EPERM',
+  'EROFS',
+])
+
+/** What a failure before the command was ready means for whoever called it. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (isNetkitError(error, 'NETKIT_GUEST_UNAVAILABLE')) return exitCodes.usage
+  if (isNetkitError(error))
+    return configurationCodes.has(error.code) ? exitCodes.usage : exitCodes.failed
+  return usageErrors.has(errorCode(error) ?? '') ? exitCodes.usage : exitCodes.failed
+}
+
+const configurationCodes = new Set<string>([
+  'NETKIT_CIDR_INVALID',
+  'NETKIT_MTU',
+  'NETKIT_PATH_TOO_LONG',
+  'NETKIT_POLICY_FILE',
+  'NETKIT_POLICY_INVALID',
+  'NETKIT_PORT_REQUEST_INVALID',
+  'NETKIT_SUBNET_OVERLAP',
+  'NETKIT_SUBNET_SIZE',
+])
+
+function mtu(value: string): number {
+  const number = Number(value)
+  // RFC 791 has every host take 576 bytes; 65520 is the largest that QEMU's buffers carry with its headers.
+  if (!Number.isInteger(number) || number < 576 || number > 65_520) {
+    throw new InvalidArgumentError('An MTU is 576 to 65520 bytes.')
+  }
+  return number
+}
+
+function publish(value: string, before: readonly PublishSpec[] = []): readonly PublishSpec[] {
+  try {
+    return [...before, parsePublish(value)]
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+const json = (): Option => new Option('--json', 'one JSON object per line instead of text')
+
+/**
+ * Runs one command line.
+ *
+ * @param argv - Without the program's name.
+ * @returns The exit status.
+ */
+export async function run(argv: readonly string[], streams: ReporterStreams): Promise<ExitCode> {
+  let result: ExitCode = exitCodes.ok
+  const execute = async (
+    options: { json?: true },
+    command: (reporter: Reporter, signal: AbortSignal) => Promise<ExitCode>,
+  ): Promise<void> => {
+    const reporter = createReporter(streams, { json: options.json ?? false })
+    using ended = untilSignal()
+    try {
+      result = await command(reporter, ended.signal)
+    } catch (error) {
+      if (ended.signal.aborted) return
+      reporter.error(error)
+      result = exitCodeOf(error)
+    }
+  }
+
+  const program = new Command('netkit')
+    .description("Give a Linux guest a network that behaves like the host's own.")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void streams.stdout.write(text),
+      writeErr: (text) => void streams.stderr.write(text),
+    })
+    .showHelpAfterError('Run with --help for the options.')
+
+  program
+    .command('gateway')
+    .description('The user-mode network for any VM: the same job as passt and gvproxy.')
+    .requiredOption('--qemu <path>', 'unix socket in the framing of QEMU’s "-netdev stream"')
+    .option(
+      '--connect',
+      'connect to a QEMU that listens on the path (and again when it goes), instead of listening',
+    )
+    .option('--mtu <bytes>', 'largest IP packet, announced by DHCP', mtu, 65_520)
+    .option('--subnet <cidr>', 'default 192.168.65.0/24, or the next one free on this host')
+    .option('--host-alias', 'let the guest reach the host’s loopback as host.docker.internal')
+    .option(
+      '--publish <[ip:]host:guest[/udp]>',
+      'publish a port of the guest; repeat for more',
+      publish,
+    )
+    .option('--pcap <file>', 'write the frames to a pcapng file')
+    .option('--policy <file>', 'who may reach what; see docs/policy.md')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit gateway --qemu /tmp/net.sock
+  netkit gateway --qemu /tmp/net.sock --publish 8080:80 --publish 5353:53/udp --host-alias
+  netkit gateway --qemu /tmp/net.sock --connect       # QEMU before 8.0: it listens, netkit reconnects
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action((options: GatewayCommandOptions & { json?: true }) =>
+      execute(options, (reporter, signal) => gatewayCommand(options, reporter, signal)),
+    )
+
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  }
+  return result
+}
