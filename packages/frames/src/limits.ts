@@ -1,9 +1,6 @@
 /** Every bound and default of this package, with its unit and the reason for it. */
 
-/** Ethernet header: two MAC addresses and the type (IEEE 802.3, 3.1.1). */
-export const ETHERNET_HEADER_BYTES = 14
-/** One IEEE 802.1Q tag. */
-export const VLAN_TAG_BYTES = 4
+import { ETHERNET_HEADER_LENGTH, VLAN_TAG_LENGTH } from './wire/ethernet.ts'
 
 /** What a guest expects of an Ethernet card when nobody says otherwise. */
 export const DEFAULT_MTU_BYTES = 1500
@@ -16,7 +13,7 @@ export const MAX_MTU_BYTES = 65_520
  * The longest frame a length prefix may announce. More is not a large frame but a broken or hostile peer: the position of
  * the next frame is unknown, so the connection is closed. QEMU draws the same line at 69632.
  */
-export const MAX_FRAME_BYTES: number = MAX_MTU_BYTES + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES
+export const MAX_FRAME_BYTES: number = MAX_MTU_BYTES + ETHERNET_HEADER_LENGTH + VLAN_TAG_LENGTH
 
 /** One read takes at most this much: from 256 KiB on, larger blocks no longer lower the CPU time per byte. */
 export const READ_BLOCK_BYTES: number = 256 * 1024

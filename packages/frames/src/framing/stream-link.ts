@@ -21,7 +21,6 @@ import type { BlockMemory } from '../checksum/checksum.ts'
 import type { FrameLink, FrameRoom, FrameSink } from '../frame-link.ts'
 import {
   DEFAULT_MTU_BYTES,
-  ETHERNET_HEADER_BYTES,
   IDLE_READ_BLOCKS,
   LINK_QUEUE_BYTES,
   MAX_FRAME_BYTES,
@@ -34,6 +33,7 @@ import { FrameSlab } from '../link/frame-slab.ts'
 import { LinkBase } from '../link/link-base.ts'
 import { FrameReader, type FrameReaderOwner } from './frame-reader.ts'
 import { u32be, type Framing } from './framing.ts'
+import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.ts'
 
 /** Options of every link over a byte stream. */
 export interface StreamLinkOptions {
@@ -80,7 +80,7 @@ export class StreamLink extends LinkBase implements FrameReaderOwner {
     this.#framing = options.framing ?? u32be
     const { prefix } = this.#framing
     const announceable = prefix === 4 ? 0xffff_ffff : 0xffff
-    if (this.mtu + ETHERNET_HEADER_BYTES > announceable) {
+    if (this.mtu + ETHERNET_HEADER_LENGTH > announceable) {
       throw new NetkitError(
         'NETKIT_LINK_MTU_INVALID',
         `The framing ${this.#framing.name} has a length of ${8 * prefix} bits: an MTU of ${this.mtu} does not fit.`,

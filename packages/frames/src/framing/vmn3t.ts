@@ -19,9 +19,10 @@
 import { NetkitError } from '@netkit/core'
 import type { ByteStream, Random } from '@netkit/core'
 import { systemRandom } from '@netkit/core'
-import { DEFAULT_MTU_BYTES, ETHERNET_HEADER_BYTES } from '../limits.ts'
+import { DEFAULT_MTU_BYTES } from '../limits.ts'
 import { checkedMtu } from '../link/link-base.ts'
 import { handshake, type HandshakeOptions } from './handshake.ts'
+import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.ts'
 
 const MAGIC = 'VMN3T'
 const VERSION = 22
@@ -163,7 +164,7 @@ export function serveVmn3t(
     } catch (error) {
       throw refuse(error instanceof Error ? error.message : String(error), error)
     }
-    const maxFrame = mtu + ETHERNET_HEADER_BYTES
+    const maxFrame = mtu + ETHERNET_HEADER_LENGTH
     const reply = new Uint8Array(REPLY_BYTES)
     const view = new DataView(reply.buffer)
     view.setUint8(0, REPLY_VIF)

@@ -3,13 +3,8 @@
 import { NetkitError } from '@netkit/core'
 import type { Block } from '@netkit/core'
 import type { FrameLink, FrameRoom, FrameSink, LinkState, LinkStats } from '../frame-link.ts'
-import {
-  ETHERNET_HEADER_BYTES,
-  MAX_FRAME_BYTES,
-  MAX_MTU_BYTES,
-  MIN_MTU_BYTES,
-  VLAN_TAG_BYTES,
-} from '../limits.ts'
+import { MAX_FRAME_BYTES, MAX_MTU_BYTES, MIN_MTU_BYTES } from '../limits.ts'
+import { ETHERNET_HEADER_LENGTH, VLAN_TAG_LENGTH } from '../wire/ethernet.ts'
 
 /**
  * Why an incoming frame did not reach the sink.
@@ -64,7 +59,7 @@ export abstract class LinkBase implements FrameLink {
   constructor(mtu: number, state: LinkState = 'up') {
     this.#state = state
     this.mtu = checkedMtu(mtu)
-    this.longestFrame = Math.min(mtu + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES, MAX_FRAME_BYTES)
+    this.longestFrame = Math.min(mtu + ETHERNET_HEADER_LENGTH + VLAN_TAG_LENGTH, MAX_FRAME_BYTES)
   }
 
   get state(): LinkState {
@@ -108,7 +103,7 @@ export abstract class LinkBase implements FrameLink {
 
   /** Hands a frame of the medium to the sink, or counts why not. */
   protected receive(block: Block, offset: number, length: number): void {
-    if (length < ETHERNET_HEADER_BYTES) this.drop(length === 0 ? 'zero-length' : 'runt')
+    if (length < ETHERNET_HEADER_LENGTH) this.drop(length === 0 ? 'zero-length' : 'runt')
     else if (length > this.longestFrame) this.drop('oversize')
     else {
       this.#framesIn++

@@ -3,7 +3,7 @@
 import { Block } from '@netkit/core'
 import type { NetkitError } from '@netkit/core'
 import type { FrameLink, FrameRoom, FrameSink, LinkState, LinkStats } from '../frame-link.ts'
-import { ETHERNET_HEADER_BYTES, VLAN_TAG_BYTES } from '../limits.ts'
+import { ETHERNET_HEADER_LENGTH, VLAN_TAG_LENGTH } from '../wire/ethernet.ts'
 
 /** `in`: from the medium to the sink. `out`: from the sink to the medium. */
 export type FrameDirection = 'in' | 'out'
@@ -64,7 +64,7 @@ class ObservedLink implements FrameLink, FrameSink {
     const room = this.#room
     if (room !== undefined) {
       const whole = (this.#whole ??= new Block(
-        new Uint8Array(this.mtu + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES),
+        new Uint8Array(this.mtu + ETHERNET_HEADER_LENGTH + VLAN_TAG_LENGTH),
       ))
       if (headLength + length <= whole.length) {
         whole.bytes.set(room.block.bytes.subarray(room.offset, room.offset + headLength))

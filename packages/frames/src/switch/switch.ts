@@ -18,13 +18,9 @@
 import { systemClock } from '@netkit/core'
 import type { Block, Clock, NetkitError } from '@netkit/core'
 import type { FrameLink, FrameSink, LinkState } from '../frame-link.ts'
-import {
-  ETHERNET_HEADER_BYTES,
-  SWITCH_AGE_MS,
-  SWITCH_STATIONS_PER_PORT,
-  VLAN_TAG_BYTES,
-} from '../limits.ts'
+import { SWITCH_AGE_MS, SWITCH_STATIONS_PER_PORT } from '../limits.ts'
 import { isGroupMac, readMac } from '../wire/mac.ts'
+import { ETHERNET_HEADER_LENGTH, VLAN_TAG_LENGTH } from '../wire/ethernet.ts'
 
 /** Options of `createSwitch`. */
 export interface SwitchOptions {
@@ -304,7 +300,7 @@ class Port implements SwitchPort, FrameSink {
     this.isolated = options.isolated ?? false
     this.locksFirst = options.lock === 'first'
     this.allowed = options.lock === 'first' ? [] : options.lock
-    this.#longest = link.mtu + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES
+    this.#longest = link.mtu + ETHERNET_HEADER_LENGTH + VLAN_TAG_LENGTH
   }
 
   snapshot(): SwitchPortSnapshot {
