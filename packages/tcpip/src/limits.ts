@@ -30,8 +30,8 @@ export const RESOLVE_RETRY_MS = 1_000
 export const RESOLVE_TRIES = 3
 /** Addresses being resolved at once per engine: a scan from the host side must not fill the table. */
 export const RESOLVE_PENDING = 256
-/** Datagrams that wait for one address (RFC 1122 2.3.2.2 asks for at least one). */
-export const RESOLVE_QUEUE = 16
+/** Datagrams of an engine that wait for an address (RFC 1122 2.3.2.2 asks for at least one). */
+export const RESOLVE_QUEUE = 64
 
 // --- DHCP ---
 
