@@ -8,6 +8,10 @@ const SACK = { syn: { sackPermitted: true } }
 const starts = (segments: readonly SegmentText[]): (number | undefined)[] =>
   segments.map(({ seq }) => seq)
 
+/** Five segments with a hole before each. */
+const holes = (timestamps: readonly [number, number] | false): SegmentText[] =>
+  [1, 2, 3, 4, 5].map((i) => ({ seq: 200 * i, length: 100, timestamps }))
+
 describe('sending SACKs (RFC 2018)', () => {
   test('blocks are sent only to a peer that permitted them', () => {
     const without = SegmentScript.established()
@@ -44,8 +48,6 @@ describe('sending SACKs (RFC 2018)', () => {
   })
 
   test('three blocks fit beside timestamps, four without', () => {
-    const holes = (timestamps: SegmentText['timestamps']): SegmentText[] =>
-      [1, 2, 3, 4, 5].map((i) => ({ seq: 200 * i, length: 100, timestamps: timestamps ?? false }))
     const plain = SegmentScript.established(SACK)
     plain.send(...holes(false))
     expect(plain.take()[0]?.sack?.length).toBe(4)
