@@ -17,6 +17,8 @@ export const MACS_PER_GUEST = 64
 export const MAC_AGE_MS = 300_000
 /** IP addresses one guest may use. */
 export const NEIGHBORS_PER_GUEST = 64
+/** Address conflicts told per second: a hostile guest makes as many as it likes. */
+export const CONFLICTS_PER_SECOND = 10
 /** Bytes of other guests' frames that one guest is passed per turn: its own flows must find credit as well. */
 export const BRIDGED_BYTES_PER_TURN = 262_144
 /** An address that was silent this long may be taken over by another guest (Linux keeps a neighbor up to 60 s unconfirmed). */
