@@ -63,10 +63,7 @@ export class HostStream implements ByteStream {
   nextBuffer: Uint8Array = scratch
   readonly #socket: Socket
   readonly #canReset: boolean
-  readonly #inbound: InboundQueue = new InboundQueue({
-    consumed: () => this.#closeIfDelivered(),
-    finished: () => this.#closeIfDelivered(),
-  })
+  readonly #inbound: InboundQueue = new InboundQueue()
   #reading = false
   #delivering = false
 
@@ -89,15 +86,11 @@ export class HostStream implements ByteStream {
   #drain: (() => void) | undefined
 
   #endCalled = false
-  #endReceived = false
   #finSent = false
   #resetCalled = false
   #firstFin: 'local' | 'remote' | undefined
   #error: Error | undefined
-  // Both ends have sent FIN, and the reader has not taken everything yet.
-  #awaitsReader = false
   #isClosed = false
-  #resolveClosed: (reason: CloseReason) => void = () => {}
 
   constructor(socket: Socket, options: HostStreamOptions) {
     this.#socket = socket
@@ -110,9 +103,8 @@ export class HostStream implements ByteStream {
     socket.on('end', this.#ended)
     socket.on('error', this.#failed)
     this.closed = new Promise((resolve) => {
-      this.#resolveClosed = resolve
+      socket.once('close', () => resolve(this.#close()))
     })
-    socket.once('close', this.#socketClosed)
   }
 
   // Reading.
@@ -227,15 +219,13 @@ export class HostStream implements ByteStream {
 
   readonly #deliverQueued = (): void => {
     this.#inbound.deliver()
-    if (this.#reading || this.#isClosed || this.#awaitsReader) return
-    if (!this.#inbound.reading || this.#inbound.bytes > 0) return
+    if (this.#reading || this.#isClosed || !this.#inbound.reading || this.#inbound.bytes > 0) return
     this.#reading = true
     this.#socket.resume()
   }
 
   readonly #ended = (): void => {
     this.#firstFin ??= 'remote'
-    this.#endReceived = true
     this.#inbound.end()
     this.#inbound.deliver()
   }
@@ -287,10 +277,6 @@ export class HostStream implements ByteStream {
     if (this.#resetCalled || this.#isClosed) return
     this.#resetCalled = true
     this.#dropPending()
-    if (this.#awaitsReader) {
-      this.#close()
-      return
-    }
     // libuv refuses to reset a socket whose FIN is on its way; that takes one turn of the loop.
     if (this.#finSent && !this.#socket.writableFinished) this.#socket.once('finish', this.#destroy)
     else this.#destroy()
@@ -377,20 +363,8 @@ export class HostStream implements ByteStream {
     this.#error = error
   }
 
-  readonly #socketClosed = (): void => {
-    const isOrderly = !this.#resetCalled && this.#error === undefined && this.#endReceived
-    if (isOrderly && !this.#inbound.finished) this.#awaitsReader = true
-    else this.#close()
-  }
-
-  #closeIfDelivered(): void {
-    if (this.#awaitsReader && this.#inbound.finished) this.#close()
-  }
-
-  #close(): void {
-    if (this.#isClosed) return
+  #close(): CloseReason {
     this.#isClosed = true
-    this.#awaitsReader = false
     this.#dropPending()
     for (const block of this.#inFlight.splice(0)) block.unpin()
     this.#batches.length = 0
@@ -400,7 +374,7 @@ export class HostStream implements ByteStream {
     this.#leaveDirect()
     this.#inbound.clear()
     this.#drain = undefined
-    this.#resolveClosed(this.#closeReason())
+    return this.#closeReason()
   }
 
   #closeReason(): CloseReason {

@@ -249,7 +249,10 @@ export class TcpGate implements FlowOwner {
     record.rule = verdict.rule
     switch (verdict.action) {
       case 'dial':
-        this.#dial(gate, verdict.network ?? this.#options.network, flow.local)
+        this.#dial(gate, verdict.network ?? this.#options.network, {
+          ip: flow.ourAddress.text,
+          port: flow.ourPort,
+        })
         break
       case 'redirect':
         this.#dial(gate, verdict.network ?? this.#options.network, verdict.to)

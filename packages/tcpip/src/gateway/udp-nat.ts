@@ -93,6 +93,7 @@ class Mapping {
   /** Where the last datagram went, most often that of the next. */
   lastTo: Address | undefined
   lastEndpoint: IpEndpoint | undefined
+  lastDialled: IpEndpoint | undefined
   /** Who the last answer came from. */
   lastFrom: IpEndpoint | undefined
   lastFromAddress: Address | undefined
@@ -328,9 +329,13 @@ export class UdpNat {
   #send(mapping: Mapping, port: Port, packet: Packet, udp: UdpView): void {
     const { da, db, dc, dd } = packet
     const { destinationPort, payloadOffset, payloadLength } = udp
-    if (!mapping.lastTo?.is(da, db, dc, dd) || mapping.lastEndpoint?.port !== destinationPort)
+    if (
+      !mapping.lastTo?.is(da, db, dc, dd) ||
+      mapping.lastEndpoint?.port !== destinationPort ||
+      !mapping.lastDialled
+    )
       this.#aim(mapping, packet, destinationPort)
-    const to = mapping.lastEndpoint
+    const to = mapping.lastDialled
     if (!to) return
     mapping.datagramsIn++
     mapping.bytesIn += payloadLength
@@ -356,6 +361,7 @@ export class UdpNat {
     const address = packet.destination()
     mapping.lastTo = address
     mapping.lastEndpoint = { ip: address.text, port }
+    mapping.lastDialled = { ip: address.text, port }
     const { sentTo } = mapping
     const entry = this.#filterKey(mapping.lastEndpoint)
     sentTo.delete(entry)

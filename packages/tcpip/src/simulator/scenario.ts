@@ -197,7 +197,7 @@ export function runScenario(parameters: ScenarioParameters): ScenarioResult {
   for (const [index, { host }] of players.entries()) {
     const held = {
       timers: host.timers.armed,
-      blocks: host.blocks.out + host.linkBlocksHeld,
+      blocks: host.blocks.out,
       bytes: budgets[index]?.used ?? 0,
       connections: host.connection === undefined ? 0 : 1,
     }

@@ -122,8 +122,7 @@ export class SegmentScript {
     const script = new SegmentScript(options)
     script.send({ flags: 'S', mss: 1460, ...options.syn })
     script.take()
-    const { timestamps = false } = options.syn ?? {}
-    script.send({ ack: 1, timestamps })
+    script.send({ ack: 1 })
     script.take()
     return script
   }

@@ -19,7 +19,8 @@ const WINDOW_SCALE = 6
 const RECEIVE_BYTES = 1 << 20
 /** Bytes written and not yet acknowledged, at most. */
 const SEND_BYTES = 1 << 20
-const RETRANSMIT_MS = 400
+/** RFC 6298 (2.1): 1 s until a round trip was measured; here nobody measures. */
+const RETRANSMIT_MS = 1000
 const RETRANSMIT_LIMIT = 12
 const NO_BYTES = Buffer.alloc(0)
 
@@ -355,10 +356,14 @@ export class TcpConnection {
   }
 
   #arm(): void {
-    this.#timer ??= setTimeout(
-      () => this.#late(),
-      RETRANSMIT_MS * 2 ** Math.min(this.#retransmits, 4),
-    )
+    const ms = RETRANSMIT_MS * 2 ** Math.min(this.#retransmits, 4)
+    // A timer runs before input that has waited just as long: that input is heard first, and may settle the matter.
+    this.#timer ??= setTimeout(() => {
+      const late = this.#timer
+      setImmediate(() => {
+        if (this.#timer === late) this.#late()
+      })
+    }, ms)
   }
 
   #settleTimer(): void {

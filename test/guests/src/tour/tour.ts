@@ -23,7 +23,7 @@ export interface TourNetwork {
   /** Publishes a TCP port of the guest on the host's loopback; gives the host's port. */
   publish(guestPort: number): Promise<{ readonly port: number; close(): Promise<void> }>
   /** Ends the capture and gives its path; `undefined` when nothing was captured. */
-  capture?(): Promise<string | undefined>
+  readonly capture?: (() => Promise<string | undefined>) | undefined
 }
 
 /** What a step works with. */

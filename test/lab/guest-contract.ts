@@ -1,0 +1,220 @@
+/**
+ * What every guest gets from a netkit network, asked of a real one. One suite for every kind of guest; each TCP and UDP test takes
+ * the address family, so that another family is one more entry in `families`.
+ */
+
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import {
+  bulkBytesFor,
+  hostServices,
+  patternDigest,
+  refusedPort,
+  startGuest,
+  takeTour,
+  type Family,
+  type GuestKind,
+  type GuestTools,
+  type Lease,
+  type LinuxGuest,
+  type Service,
+  type StartedGuest,
+} from '@netkit/guests'
+import { CLEAN_LINK_COUNTERS, kernelCounters, type KernelCounters } from './kernel-counters.ts'
+import { labNetwork, SEARCH_DOMAIN, type LabNetwork } from './lab-network.ts'
+import { captureFaults, captureFrames } from './packet-checks.ts'
+
+/** What is tested. */
+export interface GuestContractOptions {
+  readonly kind: GuestKind
+  /** Largest IP packet of the link. Default 1500. */
+  readonly mtu?: number
+  /** Default IPv4. */
+  readonly families?: readonly Family[]
+}
+
+const MEGABYTE = 1 << 20
+const CONNECTIONS = 200
+
+/** Registers the suite, or names what it would have tested. */
+export function guestContract({
+  kind,
+  mtu = 1500,
+  families = ['ipv4'],
+}: GuestContractOptions): void {
+  const missing = inject('missingGuests')[kind]
+  describe.skipIf(missing !== undefined)(
+    `a ${kind} guest with MTU ${mtu}${missing === undefined ? '' : ` (cannot run here: ${missing})`}`,
+    () => {
+      let network: LabNetwork
+      let guest: StartedGuest
+      let tools: GuestTools
+      let lease: Lease
+      let before: KernelCounters | undefined
+
+      /** Where the guest finds a service on the host's loopback. */
+      const on = (port: number): Service => ({ host: network.hostAlias, port })
+
+      const linux = (): LinuxGuest => {
+        if (guest.linux === undefined) throw new Error('This guest has no kernel.')
+        return guest.linux
+      }
+
+      beforeAll(async () => {
+        network = await labNetwork()
+        guest = await startGuest(kind, { mtu, attach: (link) => network.attach(link) })
+        tools = guest.tools
+        lease = await tools.lease()
+        if (guest.linux) before = await kernelCounters(guest.linux)
+      })
+      afterAll(async () => {
+        await guest?.close()
+        await network?.close()
+      })
+
+      describe('addresses and names', () => {
+        test('DHCP: an address of the subnet, the gateway as router, server and resolver', () => {
+          const prefix = network.gateway.split('.').slice(0, 3).join('.')
+          expect(lease.ip.startsWith(`${prefix}.`)).toBe(true)
+          expect([network.gateway, network.hostAlias]).not.toContain(lease.ip)
+          expect(lease).toMatchObject({
+            prefix: 24,
+            router: network.gateway,
+            serverId: network.gateway,
+            dns: [network.gateway],
+          })
+        })
+
+        test('DHCP: the lease lasts, the MTU is the link’s, the search list arrives', () => {
+          expect(lease.seconds).toBeGreaterThanOrEqual(600)
+          expect(lease.mtu).toBe(mtu)
+          expect(lease.search).toContain(SEARCH_DOMAIN)
+        })
+
+        test('DHCP: asking again gives the same address', async () => {
+          expect(await tools.lease()).toMatchObject({ ip: lease.ip })
+        })
+
+        test('ARP names the gateway’s MAC, and ping is answered', async () => {
+          const { mac } = network.composition.gateway
+          expect(await tools.neighbour(network.gateway)).toBe(mac)
+          expect(await tools.ping(network.gateway, 3)).toEqual({ sent: 3, received: 3 })
+        })
+
+        test('DNS: the host’s names, the host’s own resolver, and a name that does not exist', async () => {
+          expect(await tools.resolve('host.docker.internal')).toEqual([network.hostAlias])
+          expect(await tools.resolve('gateway.docker.internal')).toEqual([network.gateway])
+          expect(await tools.resolve('localhost')).toContain('127.0.0.1')
+          expect(await tools.resolve('nobody.invalid')).toEqual([])
+        })
+      })
+
+      describe.each(families)('TCP and UDP over %s', (family) => {
+        test('HTTP: 1 MB arrives as it was sent', async () => {
+          await using service = await hostServices.http(family)
+          const { bytes, sha256 } = await tools.download(on(service.port), `/bytes/${MEGABYTE}`)
+          expect({ bytes, sha256 }).toEqual({ bytes: MEGABYTE, sha256: patternDigest(MEGABYTE) })
+        })
+
+        test('a reader slower than the sender gets every byte', async () => {
+          const length = bulkBytesFor(kind)
+          await using service = await hostServices.source(family, length)
+          const { bytes, sha256 } = await tools.readSlowly(on(service.port))
+          expect({ bytes, sha256 }).toEqual({ bytes: length, sha256: patternDigest(length) })
+        })
+
+        test('upload: the host gets every byte, and answers after the guest’s end of file', async () => {
+          const length = bulkBytesFor(kind)
+          await using service = await hostServices.digest(family)
+          const { sent, answer } = await tools.upload(on(service.port), length)
+          expect(sent.bytes).toBe(length)
+          expect(answer).toBe(`${length} ${sent.sha256}`)
+        })
+
+        test('half-close by the host: the guest answers after the host’s end of file', async () => {
+          await using service = await hostServices.farewell(family, 'that was all')
+          const { received } = await tools.answerAfterEnd(on(service.port), 'one more thing')
+          expect(received).toBe('that was all')
+          expect(await service.next()).toMatchObject({ received: 'one more thing', end: 'end' })
+        })
+
+        test('reset by the host in mid-flow: the guest sees a reset, not an end of file', async () => {
+          await using service = await hostServices.resetAfterLine(family, MEGABYTE)
+          const { bytes, end } = await tools.readToEnd(on(service.port), 'go')
+          expect(end).toBe('reset')
+          expect(bytes).toBeLessThanOrEqual(MEGABYTE)
+        })
+
+        test('reset by the guest in mid-flow: the host sees a reset', async () => {
+          await using service = await hostServices.endless(family)
+          await tools.abandon(on(service.port))
+          expect((await service.next()).end).toMatch(/^(ECONNRESET|EPIPE)$/)
+        })
+
+        test('a port nobody listens on refuses', async () => {
+          expect(await tools.connect(on(await refusedPort(family)))).toBe('refused')
+        })
+
+        test(`${CONNECTIONS} connections are open at the same time, and each is its own`, async () => {
+          await using service = await hostServices.echo(family)
+          expect(await tools.parallelEcho(on(service.port), CONNECTIONS)).toBe(CONNECTIONS)
+        })
+
+        test('UDP: a datagram comes back', async () => {
+          await using service = await hostServices.udpEcho(family)
+          expect(await tools.udpEcho(on(service.port), 'over and back')).toBe('over and back')
+        })
+      })
+
+      test('the tour passes', async () => {
+        const bulkBytes = MEGABYTE
+        // The capture goes on to the end.
+        const toured = { ...network, capture: undefined }
+        const results = await takeTour({ tools, network: toured, bulkBytes })
+        const failed = results.filter(({ outcome }) => outcome === 'failed')
+        expect(failed).toEqual([])
+      })
+
+      // iproute2 is in these two alone.
+      test.runIf(kind === 'netns' || kind === 'qemu')(
+        'ss: a bulk flow has scaled windows and nothing sent again',
+        async () => {
+          await using service = await hostServices.endless('ipv4')
+          const { stdout } = await linux().exec(`
+            exec 4<>/dev/tcp/${network.hostAlias}/${service.port} || exit 1
+            head -c 8388608 <&4 >/dev/null
+            ss -tinH dst ${network.hostAlias}
+            exec 4>&-`)
+          expect(stdout).toMatch(/wscale:\d+,\d+/)
+          expect(stdout).toMatch(/\bmss:\d+/)
+          expect(stdout).not.toMatch(/retrans:/)
+        },
+      )
+
+      test.runIf(kind !== 'scripted')(
+        'the kernel counted no error, nothing sent again and nothing out of order',
+        async () => {
+          const now = await kernelCounters(linux())
+          const risen = CLEAN_LINK_COUNTERS.filter(
+            (name) => (now.get(name) ?? 0) > (before?.get(name) ?? 0),
+          )
+          expect(risen).toEqual([])
+          // The counters are real: there was traffic.
+          expect(now.get('Tcp.InSegs') ?? 0).toBeGreaterThan(1000)
+        },
+      )
+
+      test.runIf(kind === 'scripted')('the network did nothing a strict guest objects to', () => {
+        expect(guest.problems).toEqual([])
+      })
+
+      test.skipIf(inject('missingTshark'))(
+        'tshark finds nothing malformed, no bad checksum and no retransmission',
+        async () => {
+          const path = await network.capture()
+          expect(await captureFrames(path)).toBeGreaterThan(1000)
+          expect(await captureFaults(path)).toEqual([])
+        },
+      )
+    },
+  )
+}
