@@ -3,6 +3,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { errorCode, isNetkitError } from '@netkit/core'
 import { gatewayCommand, type GatewayCommandOptions } from './commands/gateway.ts'
+import { upCommand, type UpCommandOptions } from './commands/up.ts'
 import { exitCodes, type ExitCode } from './exit-codes.ts'
 import { parsePublish, type PublishSpec } from '@netkit/ports'
 import { createReporter, type Reporter, type ReporterStreams } from './reporter.ts'
@@ -123,6 +124,25 @@ Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong optio
     )
     .action((options: GatewayCommandOptions & { json?: true }) =>
       execute(options, (reporter, signal) => gatewayCommand(options, reporter, signal)),
+    )
+
+  program
+    .command('up')
+    .description('Boots a guest and takes it on a tour of its network.')
+    .addOption(
+      new Option('--guest <kind>', 'which guest; auto takes the best this machine has')
+        .choices(['auto', 'qemu', 'v86', 'scripted'])
+        .default('auto'),
+    )
+    .option('--hold', 'leave the guest running until Ctrl-C')
+    .option('--pcap <file>', 'write the frames to a pcapng file')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      '\nExit status: 0 every step passed, 1 a step failed, 2 the guest cannot run here.',
+    )
+    .action((options: UpCommandOptions & { json?: true }) =>
+      execute(options, (reporter, signal) => upCommand(options, reporter, signal)),
     )
 
   try {

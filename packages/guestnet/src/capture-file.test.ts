@@ -18,6 +18,8 @@ test('frames are in the file when it is closed, and the file is its owner’s al
     await using file = await openCaptureFile(path)
     const guest = file.capture.addInterface('vm')
     file.capture.record(guest, 'in', blockOf('a frame of some bytes'), 0, 21)
+    // Once more when the scope ends.
+    await file[Symbol.asyncDispose]()
   }
   const content = await readFile(path)
   expect(content.readUInt32LE(0)).toBe(0x0a0d0d0a)

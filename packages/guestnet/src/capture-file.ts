@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises'
 import { pcapFile } from '@netkit/frames'
 import type { CaptureOptions, PcapFile } from '@netkit/frames'
 
-/** A capture file; disposing of it writes what is left and closes it. */
+/** A capture file; disposing of it writes what is left and closes it. Idempotent. */
 export interface OpenCaptureFile extends AsyncDisposable {
   readonly capture: PcapFile
 }
@@ -34,15 +34,13 @@ export async function openCaptureFile(
     },
     options,
   )
+  const closed = new Promise<void>((resolve) => stream.once('close', resolve))
   return {
     capture,
-    async [Symbol.asyncDispose]() {
+    [Symbol.asyncDispose]() {
       capture.close()
-      if (failed) return
-      await new Promise<void>((resolve) => {
-        stream.once('close', resolve)
-        stream.end()
-      })
+      stream.end()
+      return closed
     },
   }
 }
