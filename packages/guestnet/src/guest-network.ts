@@ -4,14 +4,23 @@
  * ```
  *   guest ── FrameLink ──▶ attach ──▶ capture? ──▶ Gateway ──▶ guarded(host, policy) ──▶ the host's sockets
  *                                                    │ :53
- *                                                    └──▶ DnsServer: docker.internal, else the host's own resolver
+ *                                                    └──▶ DnsServer: docker.internal, the hosts file, else the host's own resolver
  *   host client ──▶ PortBroker ──▶ gateway.network ──▶ guest
  * ```
  *
  * Nothing here does work of its own: each part can be had alone, and `gateway`, `dns` and `ports` are the parts themselves.
  */
 
-import { NetkitError, socketError, systemClock, systemRandom } from '@netkit/core'
+import {
+  allowAll,
+  Cidr,
+  guarded,
+  NameMemory,
+  normalizeIp,
+  socketError,
+  systemClock,
+  systemRandom,
+} from '@netkit/core'
 import type {
   Binder,
   BindOptions,
@@ -26,25 +35,16 @@ import type {
   Network,
   Random,
 } from '@netkit/core'
-import { allowAll, Cidr, guarded, normalizeIp } from '@netkit/core'
 import { hostNetwork } from '@netkit/core/node'
-import { createDnsServer, dockerInternal } from '@netkit/dns'
-import type { DnsServer, Layer, Upstream } from '@netkit/dns'
-import { hostResolver } from '@netkit/dns/node'
+import type { DnsServer } from '@netkit/dns'
 import type { FrameLink } from '@netkit/frames'
 import { createPortBroker, parsePublish } from '@netkit/ports'
 import type { LeaseHandle, PortBroker, PublishSpec } from '@netkit/ports'
 import { chooseSubnet, createGateway } from '@netkit/tcpip'
 import type { AttachOptions, DhcpOptions, Gateway, Guest } from '@netkit/tcpip'
+import { serveGuestDns } from './guest-dns.ts'
+import type { GuestDns, GuestDnsOptions } from './guest-dns.ts'
 import { hostPrefixes } from './host-prefixes.ts'
-
-/** How guests' names are resolved. */
-export interface GuestDnsOptions {
-  /** Who knows what is not served here. Default the host's own name service, as the host itself would ask it. */
-  readonly upstream?: Upstream | Layer
-  /** Layers in front of everything else: zones, policies, hosts files. */
-  readonly layers?: readonly Layer[]
-}
 
 /** Options of `createGuestNetwork`; everything has a default. */
 export interface GuestNetworkOptions {
@@ -136,14 +136,18 @@ class GuestDialer implements Dialer, Binder {
 
 class ComposedNetwork implements GuestNetwork {
   readonly gateway: Gateway
-  readonly dns: DnsServer | undefined
   readonly ports: PortBroker
+  readonly #dns: GuestDns | undefined
   #closing: Promise<void> | undefined
 
-  constructor(gateway: Gateway, dns: DnsServer | undefined, ports: PortBroker) {
+  constructor(gateway: Gateway, dns: GuestDns | undefined, ports: PortBroker) {
     this.gateway = gateway
-    this.dns = dns
+    this.#dns = dns
     this.ports = ports
+  }
+
+  get dns(): DnsServer | undefined {
+    return this.#dns?.server
   }
 
   get network(): Network {
@@ -174,7 +178,7 @@ class ComposedNetwork implements GuestNetwork {
     // Ports first: nobody new comes in. Then DNS, then the flows.
     this.#closing ??= this.ports
       .close()
-      .then(() => this.dns?.close())
+      .then(() => this.#dns?.close())
       .then(() => this.gateway.close())
     return this.#closing
   }
@@ -214,8 +218,10 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     ),
     aliases: options.hostAlias ? { [hostAlias]: '127.0.0.1' } : {},
   })
+  const names = new NameMemory({ clock })
   const gateway = createGateway({
     subnet,
+    names,
     network: egress,
     hostAlias: options.hostAlias ?? false,
     clock,
@@ -226,44 +232,10 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     const dns =
       options.dns === false
         ? undefined
-        : await serveDns(gateway, egress, options.dns ?? {}, clock, random)
+        : await serveGuestDns({ gateway, egress, names, clock, random }, options.dns ?? {})
     return new ComposedNetwork(gateway, dns, createPortBroker({ host, clock, random }))
   } catch (error) {
     await gateway.close()
     throw error
-  }
-}
-
-async function serveDns(
-  gateway: Gateway,
-  network: Network,
-  options: GuestDnsOptions,
-  clock: Clock,
-  random: Random,
-): Promise<DnsServer> {
-  const { hostAlias } = gateway
-  const dns = createDnsServer({
-    clock,
-    upstream: options.upstream ?? (await hostResolver({ network, clock, random })),
-    names: [
-      dockerInternal({
-        ...(hostAlias !== undefined && { host: [hostAlias] }),
-        gateway: [gateway.address],
-      }),
-    ],
-    ...(options.layers && { layers: options.layers }),
-  })
-  try {
-    await dns.listen(gateway.network, { ip: gateway.address, port: 53 })
-    return dns
-  } catch (error) {
-    await dns.close()
-    throw new NetkitError(
-      'NETKIT_DNS_LISTEN',
-      `The resolver for guests could not be started on ${gateway.address}:53.`,
-      {
-        cause: error,
-      },
-    )
   }
 }

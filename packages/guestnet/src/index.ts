@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from './capture-file.ts'
+export type { GuestDnsOptions } from './guest-dns.ts'
 export * from './guest-network.ts'
 export * from './host-prefixes.ts'
 export * from './policy/policy-file.ts'

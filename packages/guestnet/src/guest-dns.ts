@@ -1,0 +1,116 @@
+/**
+ * The resolver for guests: `docker.internal`, the host's hosts file, and the host's own name service.
+ *
+ * What a guest is told about an address is remembered for that guest, so that the policy and every report know the name
+ * that led to a flow.
+ */
+
+import { platform } from 'node:os'
+import { NetkitError } from '@netkit/core'
+import type { Clock, NameMemory, Network, Random } from '@netkit/core'
+import { createDnsServer, dockerInternal, Hosts, remember } from '@netkit/dns'
+import type { DnsServer, Layer, Upstream } from '@netkit/dns'
+import { hostResolver, watchFiles } from '@netkit/dns/node'
+import type { Gateway } from '@netkit/tcpip'
+
+/** How guests' names are resolved. */
+export interface GuestDnsOptions {
+  /** Who knows what is not served here. Default the host's own name service, as the host itself would ask it. */
+  readonly upstream?: Upstream | Layer
+  /** Layers in front of everything else: zones, policies. */
+  readonly layers?: readonly Layer[]
+  /** The hosts file whose names are served, and followed when it changes. Default the host's; `false` for none. */
+  readonly hostsFile?: string | false
+}
+
+/** What the resolver for guests works with. */
+export interface GuestDnsParts {
+  readonly gateway: Gateway
+  /** Where queries to upstreams leave from. */
+  readonly egress: Network
+  readonly names: NameMemory
+  readonly clock: Clock
+  readonly random: Random
+}
+
+function hostsFileOf(system: NodeJS.Platform): string {
+  return system === 'win32'
+    ? `${process.env['SystemRoot'] ?? 'C:\\Windows'}\\System32\\drivers\\etc\\hosts`
+    : '/etc/hosts'
+}
+
+/** The hosts file as a layer. In it 127.0.0.1 is the host; in a guest the host alias is. */
+async function hostsLayer(
+  path: string,
+  hostAlias: string | undefined,
+  clock: Clock,
+): Promise<{ layer: Hosts } & AsyncDisposable> {
+  const layer = new Hosts(hostAlias === undefined ? {} : { loopback: [hostAlias] })
+  const watch = await watchFiles({
+    paths: [path],
+    clock,
+    onChange: (texts) => void layer.load(texts.get(path) ?? ''),
+  })
+  layer.load(watch.texts.get(path) ?? '')
+  return { layer, [Symbol.asyncDispose]: () => watch.close() }
+}
+
+/** The running resolver. */
+export interface GuestDns {
+  readonly server: DnsServer
+  /** Ends the server and the watch of the hosts file. */
+  close(): Promise<void>
+}
+
+/** Starts the resolver on the gateway's port 53, UDP and TCP. */
+export async function serveGuestDns(
+  parts: GuestDnsParts,
+  options: GuestDnsOptions,
+): Promise<GuestDns> {
+  const { gateway, egress, names, clock, random } = parts
+  const { hostAlias } = gateway
+  const upstream = options.upstream ?? (await hostResolver({ network: egress, clock, random }))
+  const path = options.hostsFile ?? hostsFileOf(platform())
+  const hosts = path === false ? undefined : await hostsLayer(path, hostAlias, clock)
+  const server = createDnsServer({
+    clock,
+    upstream,
+    layers: [
+      remember(({ client, names: chain, ip, ttl }) => {
+        if (client.guest === undefined) return
+        names.remember(client.guest, { chain, addresses: [ip], ttlMs: ttl * 1000 })
+      }),
+      ...(options.layers ?? []),
+    ],
+    names: [
+      dockerInternal({
+        ...(hostAlias !== undefined && { host: [hostAlias] }),
+        gateway: [gateway.address],
+      }),
+      ...(hosts ? [hosts.layer] : []),
+    ],
+  })
+  const close = async (): Promise<void> => {
+    await hosts?.[Symbol.asyncDispose]()
+    await server.close()
+  }
+  try {
+    const at = { ip: gateway.address, port: 53 }
+    await server.listen(gateway.network, at, { guestOf: ({ ip }) => guestAt(gateway, ip) })
+    return { server, close }
+  } catch (error) {
+    await close()
+    throw new NetkitError(
+      'NETKIT_DNS_LISTEN',
+      `The resolver for guests could not be started on ${gateway.address}:53.`,
+      { cause: error },
+    )
+  }
+}
+
+function guestAt(gateway: Gateway, ip: string): string | undefined {
+  for (const guest of gateway.guests.values()) {
+    if (guest.addresses().includes(ip)) return guest.name
+  }
+  return undefined
+}
