@@ -56,6 +56,11 @@ export class InboundQueue {
     return this.#bytes === 0 && this.#target !== undefined && !this.#stalled && !this.#delivering
   }
 
+  /** Whether everything was delivered, and the end was told. */
+  get finished(): boolean {
+    return this.#finished && this.#bytes === 0
+  }
+
   /** Whether a reader is set that has not said stop. */
   get reading(): boolean {
     return this.#target !== undefined && !this.#stalled

@@ -65,6 +65,17 @@ async function send(
   stream.end()
 }
 
+/** Blocks that are in `held` while somebody holds them. */
+function trackedBlocks(held: Set<Block>): { take(size: number): Block } {
+  return {
+    take(size) {
+      const block: Block = new Block(new Uint8Array(size), { recycle: () => held.delete(block) })
+      held.add(block)
+      return block
+    },
+  }
+}
+
 const turns = async (count: number): Promise<void> => {
   for (let i = 0; i < count; i++) await Promise.resolve()
 }
@@ -134,6 +145,42 @@ describe.each([
     },
   )
 
+  test('a reset at any moment closes all four ends and gives back all memory', async () => {
+    const sizes = fc.array(fc.nat(40_000), { maxLength: 8 })
+    const side = fc.constantFrom('client', 'server', 'splice')
+    await fc.assert(
+      fc.asyncProperty(sizes, sizes, fc.nat(60), side, async (up, down, moment, who) => {
+        const held = new Set<Block>()
+        const blocks = trackedBlocks(held)
+        const budget = new ByteBudget({ limitBytes: 30_000 })
+        const { client, server, joined } = join(
+          { blocks, budget, queueLimitBytes: 20_000 },
+          copying,
+        )
+        const sent = trackedBlocks(held)
+        for (const [stream, list] of [
+          [client, up],
+          [server, down],
+        ] as const) {
+          for (const size of list) stream.write(sent.take(size), 0, size)
+          stream.end()
+        }
+        // One side reads, the other does not.
+        void readAll(server).catch(() => {})
+        await turns(moment)
+        if (who !== 'splice') (who === 'client' ? client : server).reset()
+        await turns(20)
+        // The server may have ended in order before; then its reset meant nothing.
+        joined.reset()
+        await expect(joined.closed).resolves.toMatchObject({ kind: 'reset' })
+        await expect(client.closed).resolves.toMatchObject({ kind: 'reset' })
+        await server.closed
+        expect([held.size, budget.usedBytes]).toEqual([0, 0])
+      }),
+      { numRuns: 100 },
+    )
+  })
+
   test('a reset after FIN is a reset', async () => {
     const { client, server, joined } = join({}, copying)
     client.end()
@@ -145,14 +192,7 @@ describe.each([
 
   test('reset() closes both sides and gives back all memory', async () => {
     const held = new Set<Block>()
-    const blocks = {
-      take: (size: number): Block => {
-        const block: Block = new Block(new Uint8Array(size), { recycle: () => held.delete(block) })
-        held.add(block)
-        return block
-      },
-    }
-    const { client, server, joined } = join({ blocks }, copying)
+    const { client, server, joined } = join({ blocks: trackedBlocks(held) }, copying)
     client.write(blockOf(pattern(100_000, 1)), 0, 100_000)
     await turns(20)
     expect(held.size > 0).toBe(copying)
@@ -252,15 +292,7 @@ test('a room is not given back while the source still reads into it', async () =
   const source = new FakeSource()
   const [back, server] = memoryStreamPair()
   const held = new Set<Block>()
-  splice(source, back, {
-    blocks: {
-      take: (size) => {
-        const block: Block = new Block(new Uint8Array(size), { recycle: () => held.delete(block) })
-        held.add(block)
-        return block
-      },
-    },
-  })
+  splice(source, back, { blocks: trackedBlocks(held) })
   source.fill(10)
   const room = source.ask()
   const reader = chunks(server)

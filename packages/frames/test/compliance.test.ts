@@ -12,6 +12,7 @@ import { openUnixDatagram } from '../src/dgram/index.ts'
 import {
   captured,
   datagramLink,
+  dialVmn3t,
   impair,
   listeningLink,
   memoryLinkPair,
@@ -19,6 +20,7 @@ import {
   messagePort,
   pcapRing,
   reconnectingLink,
+  serveVmn3t,
   streamLink,
   u16le,
   u32be,
@@ -96,6 +98,29 @@ for (const medium of ['a unix socket', 'TCP'] as const) {
     },
   })
 }
+
+frameLinkCompliance(runner, {
+  name: 'VMN3T, listening and reconnecting',
+  async setup() {
+    const network = memoryNetwork()
+    const at = { path: '/run/vpnkit.eth.sock' }
+    const b = await listeningLink({
+      acceptor: network,
+      at,
+      framing: u16le,
+      handshake: async (stream) => (await serveVmn3t(stream)).stream,
+    })
+    const a = reconnectingLink({
+      framing: u16le,
+      open: async (signal) => (await dialVmn3t(await network.connect(at, { signal }))).stream,
+    })
+    while (a.state !== 'up' || b.state !== 'up') await new Promise((done) => setImmediate(done))
+    return { a, b }
+  },
+  async teardown({ a, b }) {
+    await Promise.all([a.close(), b.close()])
+  },
+})
 
 frameLinkCompliance(runner, {
   name: 'UDP of the host',

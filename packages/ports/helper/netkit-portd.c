@@ -52,7 +52,7 @@
 #include <mach-o/dyld.h>
 #endif
 
-enum { REQUEST = 144, ANSWER = 16, PATH_AT = 32, BACKLOG = 511, MAX_PEERS = 16, IDLE_MS = 300000, MAX_BINDS = 64 };
+enum { REQUEST = 144, ANSWER = 16, PATH_AT = 32, BACKLOG = 16384, MAX_PEERS = 16, IDLE_MS = 300000, MAX_BINDS = 64 };
 
 struct request {
   uint8_t protocol, family;

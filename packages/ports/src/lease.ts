@@ -154,6 +154,11 @@ export class LeaseHandle implements PortReservation {
     return this.#lease.owner
   }
 
+  /** Whether the ports were given back. */
+  get over(): boolean {
+    return this.#lease.state === 'over'
+  }
+
   /** The ports that are bound; socket files are in `paths`. */
   get ports(): readonly ReservedPort[] {
     const ports: ReservedPort[] = []

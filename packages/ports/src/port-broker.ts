@@ -452,6 +452,7 @@ class Broker implements PortBroker {
         port.tcp = new TcpForward(context)
         port.listening = await this.#options.host.listen(at, port.tcp.accept, {
           guestReachable: true,
+          backlog: this.#limits.listenBacklog,
           ...(signal && { signal }),
         })
         number = (port.listening.address as { port: number }).port

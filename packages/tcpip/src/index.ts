@@ -4,7 +4,10 @@
  * @packageDocumentation
  */
 export { ENGINE_DROP_REASONS, type DropReason } from './engine/drops.ts'
+export { channels } from './diagnostics.ts'
 export * from './gateway/gateway.ts'
+export type { GatewayEvent } from './gateway/gateway-events.ts'
+export * from './gateway/gateway-snapshot.ts'
 export {
   DEFAULT_GATEWAY_MAC,
   type AddressingOptions,

@@ -17,6 +17,8 @@ export const MACS_PER_GUEST = 64
 export const MAC_AGE_MS = 300_000
 /** IP addresses one guest may use. */
 export const NEIGHBORS_PER_GUEST = 64
+/** Address conflicts told per second: a hostile guest makes as many as it likes. */
+export const CONFLICTS_PER_SECOND = 10
 /** Bytes of other guests' frames that one guest is passed per turn: its own flows must find credit as well. */
 export const BRIDGED_BYTES_PER_TURN = 262_144
 /** An address that was silent this long may be taken over by another guest (Linux keeps a neighbor up to 60 s unconfirmed). */
@@ -30,8 +32,8 @@ export const RESOLVE_RETRY_MS = 1_000
 export const RESOLVE_TRIES = 3
 /** Addresses being resolved at once per engine: a scan from the host side must not fill the table. */
 export const RESOLVE_PENDING = 256
-/** Datagrams that wait for one address (RFC 1122 2.3.2.2 asks for at least one). */
-export const RESOLVE_QUEUE = 16
+/** Datagrams of an engine that wait for an address (RFC 1122 2.3.2.2 asks for at least one). */
+export const RESOLVE_QUEUE = 64
 
 // --- DHCP ---
 

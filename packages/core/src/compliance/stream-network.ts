@@ -144,6 +144,20 @@ class Sip implements ReadTarget {
   }
 }
 
+/** `reader` has ended long ago; what `writer` sends last waits for it. */
+async function lastBytes(reader: ByteStream, writer: ByteStream): Promise<void> {
+  reader.end()
+  assertEqual(await textOf(writer), '', 'bytes of the side that only reads')
+  const sip = new Sip(10)
+  reader.read(sip)
+  await writeAll(writer, encode('0123456789'.repeat(500)))
+  writer.end()
+  assertEqual(decode(await sip.got.promise), '0123456789', 'the first room')
+  await turns(10)
+  assertEqual((await textOf(reader)).length, 4990, 'what waited')
+  assertEqual((await reader.closed).kind, 'fin', 'how it closed')
+}
+
 /** The stream ends, by RST or, where the kind has none, by FIN. */
 async function endedByPeer(stream: ByteStream): Promise<void> {
   const sip = new Sip(1)
@@ -269,6 +283,16 @@ const cases: Readonly<Record<string, (subject: StreamNetworkSubject) => Promise<
       assertEqual(decode(await sip.got.promise), 'abcd', 'the first room')
       await turns(3)
       assertEqual(await textOf(server), 'efgh', 'the rest')
+    }),
+
+  'a slow reader gets the last bytes although both sides have ended': (subject) =>
+    withPair(subject, async ({ client, server }) => {
+      await lastBytes(client, server)
+    }),
+
+  'a slow reader at the acceptor gets the last bytes, too': (subject) =>
+    withPair(subject, async ({ client, server }) => {
+      await lastBytes(server, client)
     }),
 
   'cork holds writes back until uncork': (subject) =>

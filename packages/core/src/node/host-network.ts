@@ -157,7 +157,7 @@ class NodeNetwork implements HostNetwork {
     })
     const backlog = options.backlog ?? LISTEN_BACKLOG
     if (handle !== undefined) {
-      await listening(server, () => server.listen(handle))
+      await listening(server, () => server.listen(handle, backlog))
     } else if (isIpEndpoint(at)) {
       const ipv6Only = !(options.dualStack ?? false)
       await listening(server, () =>

@@ -63,7 +63,10 @@ export class HostStream implements ByteStream {
   nextBuffer: Uint8Array = scratch
   readonly #socket: Socket
   readonly #canReset: boolean
-  readonly #inbound: InboundQueue = new InboundQueue()
+  readonly #inbound: InboundQueue = new InboundQueue({
+    consumed: () => this.#closeIfDelivered(),
+    finished: () => this.#closeIfDelivered(),
+  })
   #reading = false
   #delivering = false
 
@@ -86,11 +89,15 @@ export class HostStream implements ByteStream {
   #drain: (() => void) | undefined
 
   #endCalled = false
+  #endReceived = false
   #finSent = false
   #resetCalled = false
   #firstFin: 'local' | 'remote' | undefined
   #error: Error | undefined
+  // Both ends have sent FIN, and the reader has not taken everything yet.
+  #awaitsReader = false
   #isClosed = false
+  #resolveClosed: (reason: CloseReason) => void = () => {}
 
   constructor(socket: Socket, options: HostStreamOptions) {
     this.#socket = socket
@@ -103,8 +110,9 @@ export class HostStream implements ByteStream {
     socket.on('end', this.#ended)
     socket.on('error', this.#failed)
     this.closed = new Promise((resolve) => {
-      socket.once('close', () => resolve(this.#close()))
+      this.#resolveClosed = resolve
     })
+    socket.once('close', this.#socketClosed)
   }
 
   // Reading.
@@ -219,13 +227,15 @@ export class HostStream implements ByteStream {
 
   readonly #deliverQueued = (): void => {
     this.#inbound.deliver()
-    if (this.#reading || this.#isClosed || !this.#inbound.reading || this.#inbound.bytes > 0) return
+    if (this.#reading || this.#isClosed || this.#awaitsReader) return
+    if (!this.#inbound.reading || this.#inbound.bytes > 0) return
     this.#reading = true
     this.#socket.resume()
   }
 
   readonly #ended = (): void => {
     this.#firstFin ??= 'remote'
+    this.#endReceived = true
     this.#inbound.end()
     this.#inbound.deliver()
   }
@@ -277,6 +287,10 @@ export class HostStream implements ByteStream {
     if (this.#resetCalled || this.#isClosed) return
     this.#resetCalled = true
     this.#dropPending()
+    if (this.#awaitsReader) {
+      this.#close()
+      return
+    }
     // libuv refuses to reset a socket whose FIN is on its way; that takes one turn of the loop.
     if (this.#finSent && !this.#socket.writableFinished) this.#socket.once('finish', this.#destroy)
     else this.#destroy()
@@ -363,8 +377,20 @@ export class HostStream implements ByteStream {
     this.#error = error
   }
 
-  #close(): CloseReason {
+  readonly #socketClosed = (): void => {
+    const isOrderly = !this.#resetCalled && this.#error === undefined && this.#endReceived
+    if (isOrderly && !this.#inbound.finished) this.#awaitsReader = true
+    else this.#close()
+  }
+
+  #closeIfDelivered(): void {
+    if (this.#awaitsReader && this.#inbound.finished) this.#close()
+  }
+
+  #close(): void {
+    if (this.#isClosed) return
     this.#isClosed = true
+    this.#awaitsReader = false
     this.#dropPending()
     for (const block of this.#inFlight.splice(0)) block.unpin()
     this.#batches.length = 0
@@ -374,7 +400,7 @@ export class HostStream implements ByteStream {
     this.#leaveDirect()
     this.#inbound.clear()
     this.#drain = undefined
-    return this.#closeReason()
+    this.#resolveClosed(this.#closeReason())
   }
 
   #closeReason(): CloseReason {

@@ -6,6 +6,7 @@
 export { asDgram } from './as-dgram.ts'
 export { asNetServer, serve, type SocketServer } from './as-net-server.ts'
 export { asNetSocket, type NetSocketOptions } from './as-net-socket.ts'
+export { egressChannel, publishEgress } from './diagnostics.ts'
 export * from './host-command.ts'
 export * from './host-events.ts'
 export { hostNetwork, type HostNetwork, type HostNetworkOptions } from './host-network.ts'

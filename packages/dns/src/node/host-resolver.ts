@@ -6,7 +6,8 @@ import type { HostResolver } from '../host-resolver.ts'
 import { hostFiles } from './host-files.ts'
 import type { HostFiles } from './host-files.ts'
 import { linuxResolver } from './linux-resolver.ts'
-import { lookupResolver } from './lookup-resolver.ts'
+import { macResolver } from './mac-resolver.ts'
+import { windowsResolver } from './windows-resolver.ts'
 
 /** Options of `hostResolver`. */
 export interface HostResolverOptions {
@@ -22,6 +23,7 @@ export interface HostResolverOptions {
  * would send them, and no public resolver is ever put in their place.
  */
 export async function hostResolver(options: HostResolverOptions): Promise<HostResolver> {
-  if (platform() === 'win32' || platform() === 'darwin') return lookupResolver()
+  if (platform() === 'darwin') return await macResolver(options)
+  if (platform() === 'win32') return await windowsResolver(options)
   return await linuxResolver({ files: hostFiles, ...options })
 }

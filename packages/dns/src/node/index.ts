@@ -4,11 +4,16 @@
  * @packageDocumentation
  */
 export * from './host-files.ts'
+export * from './host-process.ts'
 export * from './host-resolver.ts'
 export * from './linux-resolver.ts'
 export * from './lookup-resolver.ts'
+export * from './mac-resolver.ts'
+export * from './mdns-responder.ts'
 export * from './nsswitch.ts'
 export * from './resolv-conf.ts'
 export * from './resolved-varlink.ts'
 export * from './routed-resolver.ts'
+export * from './scutil-dns.ts'
 export * from './watched-files.ts'
+export * from './windows-resolver.ts'

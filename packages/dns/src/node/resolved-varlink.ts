@@ -11,7 +11,7 @@
  */
 
 import { blockOf, isNetkitError, NetkitError } from '@netkit/core'
-import type { ByteStream, Dialer, Room } from '@netkit/core'
+import type { ByteStream, Dialer } from '@netkit/core'
 import type {
   HostDnsConfiguration,
   HostResolver,
@@ -25,6 +25,7 @@ import { FLAG, RCODE } from '../wire/header.ts'
 import { Message } from '../wire/message.ts'
 import { MessageWriter } from '../wire/message-writer.ts'
 import { nameAt } from '../wire/record-data.ts'
+import { pump } from './pump.ts'
 
 /** Where systemd-resolved listens. */
 export const RESOLVED_SOCKET = '/run/systemd/resolve/io.systemd.Resolve'
@@ -185,22 +186,19 @@ function untilNul(stream: ByteStream, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const parts: Uint8Array[] = []
     let total = 0
-    const block = blockOf(new Uint8Array(16_384))
-    const room: Room = { block, offset: 0, length: block.length }
     const fail = (reason: string): void =>
       reject(new NetkitError('NETKIT_DNS_VARLINK', `systemd-resolved ${reason}.`))
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    stream.read({
-      room: () => room,
-      filled(length) {
-        const end = block.bytes.subarray(0, length).indexOf(0)
-        parts.push(block.bytes.slice(0, end < 0 ? length : end))
-        total += length
+    pump(
+      stream,
+      (bytes) => {
+        const end = bytes.indexOf(0)
+        parts.push(bytes.slice(0, end < 0 ? bytes.length : end))
+        total += bytes.length
         if (end >= 0) resolve(Buffer.concat(parts).toString('utf8'))
         else if (total > MAX_REPLY_BYTES) fail('sent a reply without end')
       },
-      end: () => fail('closed the connection without a reply'),
-    })
-    void stream.closed.then(() => fail('closed the connection without a reply'))
+      () => fail('closed the connection without a reply'),
+    )
   })
 }

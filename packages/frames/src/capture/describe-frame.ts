@@ -5,8 +5,10 @@ import type { Block } from '@netkit/core'
 import { ARP_OPERATION, ArpView } from '../wire/arp.ts'
 import { ETHER_TYPE, EthernetView } from '../wire/ethernet.ts'
 import { Icmpv4View } from '../wire/icmpv4.ts'
+import { ICMPV6_TYPE, Icmpv6View } from '../wire/icmpv6.ts'
 import { IP_PROTOCOL } from '../wire/ip-protocol.ts'
 import { Ipv4View } from '../wire/ipv4.ts'
+import { Ipv6View } from '../wire/ipv6.ts'
 import { formatMac } from '../wire/mac.ts'
 import { TcpView } from '../wire/tcp.ts'
 import { UdpView } from '../wire/udp.ts'
@@ -36,6 +38,14 @@ export function describeFrame(block: Block, offset: number, length: number): str
   return `${macs} ${tag}type 0x${ethernet.etherType.toString(16).padStart(4, '0')}, ${rest} bytes`
 }
 
+const ICMPV6_NAMES: ReadonlyMap<number, string> = new Map(
+  // echoRequest → echo request
+  Object.entries(ICMPV6_TYPE).map(([name, type]) => [
+    type,
+    name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`),
+  ]),
+)
+
 function arp(block: Block, offset: number, length: number): string {
   const view = new ArpView().at(block, offset, length)
   const broken = view.check()
@@ -57,13 +67,16 @@ function ipv4(block: Block, offset: number, length: number): string {
   return transport(from, to, view.protocol, block, view.payloadOffset, view.payloadLength)
 }
 
-/** The fixed header of IPv6 (RFC 8200, 3); extension headers are named by number. */
 function ipv6(block: Block, offset: number, length: number): string {
-  if (length < 40) return 'ipv6-truncated'
-  const payload = Math.min(block.view.getUint16(offset + 4), length - 40)
-  const from = formatIpv6(block.bytes, offset + 8)
-  const to = formatIpv6(block.bytes, offset + 24)
-  return transport(from, to, block.view.getUint8(offset + 6), block, offset + 40, payload)
+  const view = new Ipv6View().at(block, offset, length)
+  const broken = view.check()
+  if (broken !== undefined) return broken
+  const from = formatIpv6(block.bytes, view.sourceOffset)
+  const to = formatIpv6(block.bytes, view.destinationOffset)
+  if (view.isFragment) {
+    return `${from} > ${to} fragment, ${view.fragmentDataLength} bytes at ${view.fragmentOffset}`
+  }
+  return transport(from, to, view.protocol, block, view.payloadOffset, view.payloadLength)
 }
 
 function transport(
@@ -102,6 +115,13 @@ function transport(
     if (broken !== undefined) return `${from} > ${to} ${broken}`
     const echo = view.type === 8 ? ' echo request' : view.type === 0 ? ' echo reply' : ''
     return `${from} > ${to} ICMP type ${view.type} code ${view.code}${echo}${echo === '' ? '' : ` id ${view.identifier} seq ${view.sequence}`}`
+  }
+  if (protocol === IP_PROTOCOL.icmpv6) {
+    const view = new Icmpv6View().at(block, offset, length)
+    const broken = view.check()
+    if (broken !== undefined) return `${from} > ${to} ${broken}`
+    const name = ICMPV6_NAMES.get(view.type)
+    return `${from} > ${to} ICMPv6 type ${view.type} code ${view.code}${name === undefined ? '' : ` ${name}`}`
   }
   return `${from} > ${to} protocol ${protocol}, ${length} bytes`
 }

@@ -261,6 +261,11 @@ test.each([
     '02000000000202000000000108004500001c0001000040010000c0a84103c0a84101080000000007000a',
     '192.168.65.3 > 192.168.65.1 ICMP type 8 code 0 echo request id 7 seq 10',
   ],
+  [
+    'ICMPv6',
+    '3333ff00000102000000000286dd6000000000083afffe800000000000000000000000000002ff0200000000000000000001ff000001870000000000000000000000',
+    'fe80::2 > ff02::1:ff00:1 ICMPv6 type 135 code 0 neighbor solicit',
+  ],
   ['another type', `0200000000020200000000018899${'00'.repeat(46)}`, 'type 0x8899, 46 bytes'],
 ])('a frame in one line: %s', (_name, hex, expected) => {
   const frame = Buffer.from(hex, 'hex')

@@ -7,7 +7,8 @@
  *   nothing to do: poll(2) on a thread of libuv's pool, woken by a pipe when a frame must wait or the link closes
  * ```
  *
- * Each link holds one thread of the pool while it is idle (UV_THREADPOOL_SIZE, 4 by default). EAGAIN is the normal state:
+ * Each link holds one thread of the pool while it is idle (UV_THREADPOOL_SIZE, 4 by default), and keeps the process alive until
+ * it is closed. EAGAIN is the normal state:
  * Linux queues ten datagrams. Frames for which the sink has no memory stay in the kernel.
  */
 

@@ -288,6 +288,22 @@ class AcceptingLink extends StreamLink implements ListeningLink {
 /**
  * A link whose peers dial it, one at a time: QEMU with `-netdev stream,server=off`, gvproxy's clients, HyperKit.
  * Resolves once it listens, in state `reconnecting` until the first peer comes.
+ *
+ * @example
+ * ```ts
+ * import { memoryNetwork } from '@netkit/core'
+ * import { listeningLink, serveVmn3t, u16le } from '@netkit/frames'
+ *
+ * // As vpnkit does it, for HyperKit. In Node, the acceptor is `hostNetwork()`.
+ * const link = await listeningLink({
+ *   acceptor: memoryNetwork(),
+ *   at: { path: '/run/vpnkit.eth.sock' },
+ *   framing: u16le,
+ *   handshake: async (stream) => (await serveVmn3t(stream, { mtu: 1500 })).stream,
+ * })
+ * console.assert(link.state === 'reconnecting')
+ * await link.close()
+ * ```
  */
 export async function listeningLink(options: ListeningLinkOptions): Promise<ListeningLink> {
   const { acceptor, at, signal, backlog, dualStack } = options

@@ -365,6 +365,27 @@ function streamLost(reason: CloseReason): NetkitError {
 
 /**
  * A link over an open stream. It ends with its stream; see `reconnectingLink` and `listeningLink` for links that outlive theirs.
+ *
+ * @example
+ * ```ts
+ * import { blockOf, memoryStreamPair } from '@netkit/core'
+ * import { streamLink } from '@netkit/frames'
+ *
+ * // In Node: `await hostNetwork().connect({ path: '/tmp/qemu.sock' })`, or `socketStream(child.stdio[3])`.
+ * const [stream, qemu] = memoryStreamPair()
+ * const link = streamLink(stream)
+ * const arrived = new Promise<number>((resolve) => {
+ *   link.attach({
+ *     frame: (block, offset, length) => resolve(length),
+ *     batchEnd() {},
+ *     writable() {},
+ *     stateChanged() {},
+ *   })
+ * })
+ * qemu.write(blockOf(Uint8Array.of(0, 0, 0, 60, ...new Uint8Array(60))), 0, 64)
+ * console.assert((await arrived) === 60)
+ * await link.close()
+ * ```
  */
 export function streamLink(stream: ByteStream, options: StreamLinkOptions = {}): FrameLink {
   const link = new StreamLink(options)

@@ -49,11 +49,20 @@ test('an unknown destination goes everywhere but back; a learned one to its port
   expect(counts(stations)).toEqual([0, 1, 0])
 })
 
-test('broadcast and multicast go to all others, also when the group’s address is a source’s', () => {
+test('broadcast and multicast go to all others', () => {
   const { stations } = lan([{}, {}, {}])
   say(stations[0]?.link, BROADCAST_MAC, mac(1))
   say(stations[0]?.link, 0x01_00_5e_00_00_01, mac(1))
   expect(counts(stations)).toEqual([0, 2, 2])
+})
+
+test('the addresses that 802.1D reserves stay on their cable', () => {
+  const { stations } = lan([{}, {}])
+  for (const last of [0x00, 0x0e, 0x0f]) say(stations[0]?.link, 0x01_80_c2_00_00_00 + last, mac(1))
+  expect(counts(stations)).toEqual([0, 0])
+  expect(stations[0]?.port.snapshot().dropped.reserved).toBe(3)
+  say(stations[0]?.link, 0x01_80_c2_00_00_10, mac(1))
+  expect(counts(stations)).toEqual([0, 1])
 })
 
 test('a group’s address as source is dropped', () => {

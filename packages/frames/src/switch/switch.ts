@@ -22,6 +22,10 @@ import { SWITCH_AGE_MS, SWITCH_STATIONS_PER_PORT } from '../limits.ts'
 import { isGroupMac, readMac } from '../wire/mac.ts'
 import { ETHERNET_HEADER_LENGTH, VLAN_TAG_LENGTH } from '../wire/ethernet.ts'
 
+/** IEEE 802.1D, 7.12.6: 01-80-C2-00-00-00 to 0F stay on their cable. */
+const FIRST_RESERVED_MAC = 0x01_80_c2_00_00_00
+const LAST_RESERVED_MAC = 0x01_80_c2_00_00_0f
+
 /** Options of `createSwitch`. */
 export interface SwitchOptions {
   clock?: Clock
@@ -47,6 +51,8 @@ export interface SwitchDrops {
   'group-source': number
   /** From it: the source address is not its own. */
   spoofed: number
+  /** From it: for its switch alone (spanning tree, pause, LLDP), and switches pass it on to nobody. */
+  reserved: number
   /** From it: the destination is itself. */
   local: number
   /** To it: it had no credit. */
@@ -179,6 +185,10 @@ class LearningSwitch implements Switch {
     if (from.batch === 0) this.#now = this.#clock.now()
     from.batch++
     this.#learn(from, source)
+    if (destination >= FIRST_RESERVED_MAC && destination <= LAST_RESERVED_MAC) {
+      from.dropped.reserved++
+      return
+    }
     if (!isGroupMac(destination)) {
       const to = this.#whereIs(destination)
       if (to === from) {
@@ -284,6 +294,7 @@ class Port implements SwitchPort, FrameSink {
   readonly dropped: SwitchDrops = {
     'group-source': 0,
     spoofed: 0,
+    reserved: 0,
     local: 0,
     congested: 0,
     oversize: 0,

@@ -1,8 +1,8 @@
 /** Who holds a port, on macOS: `lsof -F`, whose output is one field per line (lsof(8), "OUTPUT FOR OTHER PROGRAMS"). */
 
 import type { PortHolder } from '@netkit/core'
+import type { HostCommands } from '@netkit/core/node'
 import type { BoundAddress } from '../bind-overlap.ts'
-import type { RunCommand } from './run-command.ts'
 
 /** One process in the output of `lsof -FpcLn`. */
 export interface LsofEntry {
@@ -32,11 +32,14 @@ export function parseLsof(text: string): LsofEntry[] {
 export async function findDarwinHolder(
   at: BoundAddress,
   signal: AbortSignal,
-  run: RunCommand,
+  commands: HostCommands,
 ): Promise<PortHolder | undefined> {
   const selection =
     at.protocol === 'tcp' ? [`-iTCP:${at.port}`, '-sTCP:LISTEN'] : [`-iUDP:${at.port}`]
-  const entries = parseLsof(await run('/usr/sbin/lsof', ['-nP', ...selection, '-FpcLn'], signal))
+  const args = ['-nP', ...selection, '-FpcLn']
+  // A status of 1 says that nothing was found.
+  const { stdout } = await commands.run('/usr/sbin/lsof', args, { signal })
+  const entries = parseLsof(stdout)
   const exact = at.ip.includes(':') ? `[${at.ip}]:${at.port}` : `${at.ip}:${at.port}`
   const inTheWay = entries.filter(({ names }) =>
     names.some((name) => name === exact || name === `*:${at.port}` || isWildcard(at.ip)),

@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { fakeCommands, hostCommands } from '@netkit/core/node'
+import type { HostCommands } from '@netkit/core/node'
 import { bindWay } from './bind-way.ts'
 import type { BindFacts } from './bind-way.ts'
 import { findDarwinHolder, parseLsof } from './darwin-holders.ts'
@@ -10,14 +12,9 @@ import { canBindAnyPort, ephemeralPool, maxFlowsByDescriptors } from './host-fac
 import { hostHolders } from './host-holders.ts'
 import { findLinuxHolder, parseProcNet } from './linux-holders.ts'
 import type { ProcFiles } from './linux-holders.ts'
-import type { RunCommand } from './run-command.ts'
 import { parseExcludedRanges, parseNetstat } from './windows-holders.ts'
 
 const signal = AbortSignal.timeout(10_000)
-const prints =
-  (outputs: Record<string, string>): RunCommand =>
-  async (command) =>
-    outputs[command] ?? Promise.reject(new Error(`${command} is not there`))
 const addresses = { list: () => ['127.0.0.1', '::1', '198.18.0.1'] }
 
 // Linux: the layout of Documentation/networking/proc_net_tcp.rst and proc(5).
@@ -148,9 +145,9 @@ describe('macOS', () => {
   })
 
   test('the exact address comes before the wildcard', async () => {
-    const run = prints({ '/usr/sbin/lsof': LSOF })
+    const commands = fakeCommands({ '/usr/sbin/lsof -nP -iTCP:5432 -sTCP:LISTEN -FpcLn': LSOF })
     const find = async (ip: string): Promise<unknown> =>
-      await findDarwinHolder({ protocol: 'tcp', ip, port: 5432 }, signal, run)
+      await findDarwinHolder({ protocol: 'tcp', ip, port: 5432 }, signal, commands)
     expect(await find('::1')).toMatchObject({ pid: 501, command: 'postgres', user: 'alice' })
     expect(await find('198.18.0.1')).toMatchObject({ pid: 777 })
   })
@@ -159,11 +156,14 @@ describe('macOS', () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
-    const { runCommand } = await import('./run-command.ts')
-    const run: RunCommand = (_, args, abort) => runCommand('lsof', args, abort)
+    // Linux has it elsewhere.
+    const commands: HostCommands = {
+      ...hostCommands,
+      run: (_, args, options) => hostCommands.run('lsof', args, options),
+    }
     try {
       const at = { protocol: 'tcp', ip: '127.0.0.1', port } as const
-      const holder = await findDarwinHolder(at, signal, run).catch(
+      const holder = await findDarwinHolder(at, signal, commands).catch(
         (error: { code?: string }) => error.code,
       )
       if (holder === 'ENOENT') skip('no lsof on this machine')
@@ -202,8 +202,12 @@ Start Port    End Port
 
 describe('Windows', () => {
   const facts: BindFacts = { platform: 'win32', release: '10.0.22631', privileged: false }
-  const run = prints({ netstat: NETSTAT, tasklist: TASKLIST, netsh: NETSH })
-  const holders = hostHolders({ facts, run, addresses })
+  const commands = fakeCommands({
+    'netstat -ano': NETSTAT,
+    'tasklist /FI PID eq 4242 /FO CSV /NH': TASKLIST,
+    'netsh interface ipv4 show excludedportrange protocol=tcp': NETSH,
+  })
+  const holders = hostHolders({ facts, commands, addresses })
 
   test('what netstat and netsh print, in any language', () => {
     expect(parseNetstat(NETSTAT, 'tcp')).toEqual([

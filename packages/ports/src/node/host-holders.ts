@@ -2,6 +2,8 @@
 
 import type { PortHolder } from '@netkit/core'
 import { addressScope } from '@netkit/core'
+import { hostCommands } from '@netkit/core/node'
+import type { HostCommands } from '@netkit/core/node'
 import type { BoundAddress } from '../bind-overlap.ts'
 import type { BindObstacle, HolderLookup } from '../holder-lookup.ts'
 import type { HostAddresses } from '../udp-faces.ts'
@@ -11,15 +13,13 @@ import { findDarwinHolder } from './darwin-holders.ts'
 import { bindFacts, hostAddresses } from './host-facts.ts'
 import { findLinuxHolder } from './linux-holders.ts'
 import type { LinuxHolderOptions } from './linux-holders.ts'
-import { runCommand } from './run-command.ts'
-import type { RunCommand } from './run-command.ts'
 import { findExcludedRange, findWindowsHolder } from './windows-holders.ts'
 
 /** Options of `hostHolders`. */
 export interface HostHoldersOptions {
   readonly facts?: BindFacts
   readonly addresses?: HostAddresses
-  readonly run?: RunCommand
+  readonly commands?: HostCommands
   readonly linux?: LinuxHolderOptions
   /** What the privileged helper says of itself: `missing` and what to do, or `ready`. Default: no helper is used. */
   readonly helper?: () => { readonly ready: boolean; readonly hint: string }
@@ -44,10 +44,10 @@ export interface HostHoldersOptions {
  * ```
  */
 export function hostHolders(options: HostHoldersOptions = {}): HolderLookup {
-  const { facts = bindFacts(), addresses = hostAddresses(), run = runCommand } = options
+  const { facts = bindFacts(), addresses = hostAddresses(), commands = hostCommands } = options
   const find = (at: BoundAddress, signal: AbortSignal): Promise<PortHolder | undefined> => {
-    if (facts.platform === 'darwin') return findDarwinHolder(at, signal, run)
-    if (facts.platform === 'win32') return findWindowsHolder(at, signal, run)
+    if (facts.platform === 'darwin') return findDarwinHolder(at, signal, commands)
+    if (facts.platform === 'win32') return findWindowsHolder(at, signal, commands)
     return findLinuxHolder(at, signal, options.linux)
   }
   const obstacle = async (
@@ -61,7 +61,7 @@ export function hostHolders(options: HostHoldersOptions = {}): HolderLookup {
       }
     }
     if (facts.platform === 'win32') {
-      const holder = await findExcludedRange(at, signal, run)
+      const holder = await findExcludedRange(at, signal, commands)
       return holder && { code: 'EXCLUDED_RANGE', holder }
     }
     if (bindWay(facts, at.ip, at.port) === 'direct') return undefined

@@ -7,8 +7,8 @@
  */
 
 import type { PortHolder } from '@netkit/core'
+import type { HostCommands } from '@netkit/core/node'
 import type { BoundAddress } from '../bind-overlap.ts'
-import type { RunCommand } from './run-command.ts'
 
 /** One socket of `netstat -ano` that waits for clients. */
 export interface NetstatSocket {
@@ -52,9 +52,12 @@ export function parseExcludedRanges(text: string): { first: number; last: number
 export async function findWindowsHolder(
   at: BoundAddress,
   signal: AbortSignal,
-  run: RunCommand,
+  commands: HostCommands,
 ): Promise<PortHolder | undefined> {
-  const table = parseNetstat(await run('netstat', ['-ano'], signal), at.protocol)
+  const table = parseNetstat(
+    (await commands.run('netstat', ['-ano'], { signal })).stdout,
+    at.protocol,
+  )
   const onPort = table.filter(({ port }) => port === at.port)
   const socket =
     onPort.find(({ ip }) => ip === at.ip) ??
@@ -63,9 +66,9 @@ export async function findWindowsHolder(
   const { pid } = socket
   // The kernel's own web server, for IIS, WinRM, WSUS: `netsh http show servicestate` lists its users.
   if (pid === 4) return { kind: 'process', side: 'host', pid, command: 'HTTP.sys (System)' }
-  const command = parseTasklist(
-    await run('tasklist', ['/FI', `PID eq ${pid}`, '/FO', 'CSV', '/NH'], signal).catch(() => ''),
-  )
+  const args = ['/FI', `PID eq ${pid}`, '/FO', 'CSV', '/NH']
+  const list = await commands.run('tasklist', args, { signal }).catch(() => undefined)
+  const command = parseTasklist(list?.stdout ?? '')
   return { kind: 'process', side: 'host', pid, ...(command !== undefined && { command }) }
 }
 
@@ -75,11 +78,11 @@ const isWildcard = (ip: string): boolean => ip === '0.0.0.0' || ip === '::'
 export async function findExcludedRange(
   at: BoundAddress,
   signal: AbortSignal,
-  run: RunCommand,
+  commands: HostCommands,
 ): Promise<PortHolder | undefined> {
   const family = at.ip.includes(':') ? 'ipv6' : 'ipv4'
   const args = ['interface', family, 'show', 'excludedportrange', `protocol=${at.protocol}`]
-  const ranges = parseExcludedRanges(await run('netsh', args, signal))
+  const ranges = parseExcludedRanges((await commands.run('netsh', args, { signal })).stdout)
   const range = ranges.find(({ first, last }) => first <= at.port && at.port <= last)
   return range && { kind: 'excluded-range', ...range }
 }

@@ -5,7 +5,7 @@ import type { BindOptions, Block, DatagramFailure, DatagramPort, IpEndpoint } fr
 import type { UdpView } from '@netkit/frames'
 import type { Address } from '../address.ts'
 import { parseAddress } from '../address.ts'
-import { EPHEMERAL_FIRST, EPHEMERAL_LAST, UDP_PAYLOAD_MAX_BYTES } from '../limits.ts'
+import { EPHEMERAL_FIRST, EPHEMERAL_LAST, RESOLVE_QUEUE, UDP_PAYLOAD_MAX_BYTES } from '../limits.ts'
 import type { EngineContext } from './context.ts'
 import type { Neighbor } from './neighbors.ts'
 import type { Packet } from './packet.ts'
@@ -100,7 +100,7 @@ export class BoundPort implements DatagramPort {
   }
 
   send(block: Block, offset: number, length: number, to?: IpEndpoint): void {
-    if (!this.#closed) this.#ports.send(this, block, offset, length, this.connected ?? to)
+    if (!this.#closed) this.#ports.send(this, block, offset, length, to ?? this.connected)
     block.unpin()
   }
 
@@ -124,6 +124,8 @@ export class DatagramPorts {
   readonly #engine: EngineContext
   readonly #udp: DatagramSender
   readonly #byNumber = new Map<number, BoundPort[]>()
+  /** Datagrams that wait for their next hop. */
+  #waiting = 0
 
   constructor(engine: EngineContext, udp: DatagramSender) {
     this.#engine = engine
@@ -171,8 +173,11 @@ export class DatagramPorts {
     to: IpEndpoint | undefined,
   ): void {
     const where = { syscall: 'send', ...(to && { address: to.ip, port: to.port }) }
-    if (!to) {
-      bound.fail(socketError('EINVAL', where), to)
+    const { connected } = bound
+    const astray = connected && to && (to.ip !== connected.ip || to.port !== connected.port)
+    if (!to || astray) {
+      const reason = to ? 'the port is connected to another peer' : 'no destination was given'
+      bound.fail(socketError('EINVAL', { ...where, reason }), to)
       return
     }
     if (length > UDP_PAYLOAD_MAX_BYTES) {
@@ -185,14 +190,17 @@ export class DatagramPorts {
     const neighbor = this.#engine.route(destination, (reachable) => {
       // Called at once where the next hop is known: then the bytes are still the caller's.
       if (!waiting) return
+      this.#waiting--
       if (!reachable || !neighbor || !kept) bound.fail(socketError('EHOSTUNREACH', where), to)
       else this.#transmit(bound, neighbor, destination, to.port, kept, 0, length)
     })
     if (!neighbor) bound.fail(socketError('ENETUNREACH', where), to)
     else if (neighbor.reachable)
       this.#transmit(bound, neighbor, destination, to.port, block, offset, length)
+    else if (this.#waiting >= RESOLVE_QUEUE) neighbor.port.drop('no-neighbor')
     else {
       waiting = true
+      this.#waiting++
       kept = blockOf(block.bytes.slice(offset, offset + length))
     }
   }

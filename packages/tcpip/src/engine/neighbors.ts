@@ -15,7 +15,7 @@
 
 import type { Clock, Timer } from '@netkit/core'
 import type { Address } from '../address.ts'
-import { RESOLVE_PENDING, RESOLVE_QUEUE, RESOLVE_RETRY_MS, RESOLVE_TRIES } from '../limits.ts'
+import { RESOLVE_PENDING, RESOLVE_RETRY_MS, RESOLVE_TRIES } from '../limits.ts'
 import { AddressTable } from './address-table.ts'
 import type { Port } from './port.ts'
 
@@ -131,9 +131,7 @@ export class Neighbors {
       this.#resolving++
       this.#ask(neighbor, neighbor.pending)
     }
-    // Beyond the bound the oldest gives up first: the newest datagram is the one still wanted (RFC 4861 7.2.2).
-    if (run && neighbor.pending.waiting.push(run) > RESOLVE_QUEUE)
-      neighbor.pending.waiting.shift()?.(false)
+    if (run) neighbor.pending.waiting.push(run)
     return neighbor
   }
 

@@ -254,6 +254,12 @@ export class Tcp implements TcpEnvironment, FlowEngine {
     flow.owner?.flowClosed(flow)
   }
 
+  /** A link is back, or has another MTU: what was in flight may be gone. */
+  linkChanged(port: Port): void {
+    for (const flow of this.flows.all())
+      if (flow.neighbor.port === port) flow.connection?.linkChanged()
+  }
+
   /** The links of these flows are gone. */
   abortAll(port: Port, error: Error): void {
     for (const flow of this.flows.all()) {

@@ -5,7 +5,8 @@
  * makes the guest try again.
  */
 
-import { errorCode } from '@netkit/core'
+import { errorCode, isDenial } from '@netkit/core'
+import type { DenialReply } from '@netkit/core'
 import { ICMPV4_UNREACHABLE } from '@netkit/frames'
 
 /** What the guest's SYN is answered with: RST, an ICMP "unreachable" with that code, or nothing. */
@@ -34,7 +35,7 @@ const REPLIES: Readonly<Record<string, ConnectReply>> = {
 }
 
 /** The denial of a policy says itself how it wants to look. */
-const DENIALS: Readonly<Record<string, ConnectReply>> = {
+const DENIALS: Readonly<Record<DenialReply, ConnectReply>> = {
   reset: 'reset',
   'admin-prohibited': { icmp: communicationProhibited },
   drop: 'drop',
@@ -53,12 +54,6 @@ const DENIALS: Readonly<Record<string, ConnectReply>> = {
  * ```
  */
 export function connectReply(error: unknown): ConnectReply {
-  const denial = deniedReply(error)
-  if (denial !== undefined) return DENIALS[denial] ?? 'reset'
+  if (isDenial(error)) return DENIALS[error.reply]
   return REPLIES[errorCode(error) ?? ''] ?? 'reset'
-}
-
-function deniedReply(error: unknown): string | undefined {
-  const { rule, reply } = (error ?? {}) as { rule?: unknown; reply?: unknown }
-  return typeof rule === 'string' && typeof reply === 'string' ? reply : undefined
 }

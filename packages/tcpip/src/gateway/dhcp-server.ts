@@ -19,11 +19,13 @@ import type { Block } from '@netkit/core'
 import {
   BROADCAST_MAC,
   DHCP_MESSAGE_TYPE,
-  DHCPV4_PORT,
   Dhcpv4View,
+  DHCPV4_PORT,
   encodeDhcpv4,
+  IPV4_HEADER_LENGTH,
   isGroupMac,
   parseDhcpv4,
+  UDP_HEADER_LENGTH,
 } from '@netkit/frames'
 import type { Dhcpv4Fields, Dhcpv4Options, UdpView } from '@netkit/frames'
 import { v4Address } from '../address.ts'
@@ -34,13 +36,15 @@ import type { Port } from '../engine/port.ts'
 import { DHCP_MESSAGE_MAX_BYTES } from '../limits.ts'
 import type { LeaseRecord, LeaseRefusal, Leases } from './leases.ts'
 
-const { server: SERVER_PORT, client: CLIENT_PORT } = DHCPV4_PORT
-/** A client that names no size takes 576 bytes (RFC 2131 2), and none may name less. */
-const MIN_PACKET = 576
-const IP_AND_UDP = 28
 /** RFC 2131 4.4.5: renew at half the lease, rebind at seven eighths. */
 const RENEW = 0.5
 const REBIND = 0.875
+
+/** What a client takes that does not say (option 57), IP header and all (RFC 2131 2), `bytes`. */
+const MIN_MAX_MESSAGE_BYTES = 576
+
+/** What a client says. */
+type Request = Required<Dhcpv4Fields>
 
 const BROADCAST_ADDRESS = v4Address(0xffff_ffff)
 
@@ -66,17 +70,14 @@ export interface DhcpSettings {
 /** What happened to a lease. */
 export type LeaseEvent = 'leased' | 'renewed' | 'released' | 'declined'
 
-/** A client's message. */
-type Request = Required<Dhcpv4Fields>
-
 /** The DHCP server of one gateway. */
 export class DhcpServer {
   readonly #engine: Engine
   readonly #leases: Leases
   readonly #settings: DhcpSettings
   readonly #onLease: (event: LeaseEvent, lease: LeaseRecord) => void
-  readonly #reply: Block = blockOf(new Uint8Array(DHCP_MESSAGE_MAX_BYTES))
   readonly #view = new Dhcpv4View()
+  readonly #reply: Block = blockOf(new Uint8Array(DHCP_MESSAGE_MAX_BYTES))
   /** What every OFFER and ACK says. */
   readonly #common: Dhcpv4Options
 
@@ -90,25 +91,22 @@ export class DhcpServer {
     this.#leases = leases
     this.#settings = settings
     this.#onLease = onLease
+    const { subnetMask, router, dnsServers, broadcastAddress, ntpServers } = settings
+    const { domainName, searchDomains } = settings
     this.#common = {
-      serverIdentifier: settings.serverAddress.v4,
-      subnetMask: settings.subnetMask,
-      routers: [settings.router],
-      dnsServers: [...settings.dnsServers],
-      broadcastAddress: settings.broadcastAddress,
-      ntpServers: [...settings.ntpServers],
-      domainName: settings.domainName ?? '',
-      domainSearch: [...settings.searchDomains],
+      subnetMask,
+      routers: [router],
+      broadcastAddress,
+      ...(dnsServers.length > 0 && { dnsServers: [...dnsServers] }),
+      ...(ntpServers.length > 0 && { ntpServers: [...ntpServers] }),
+      ...(domainName !== undefined && { domainName }),
+      ...(searchDomains.length > 0 && { domainSearch: [...searchDomains] }),
     }
-    // A search domain that cannot be written throws here, where it was configured, and not when a guest asks.
-    const { offer } = DHCP_MESSAGE_TYPE
-    const trial = { messageType: offer, transactionId: 0, clientMac: 0, options: this.#common }
-    encodeDhcpv4(trial, this.#reply, 0)
   }
 
   /** Whether a datagram is for the DHCP server. */
   takes(packet: Packet, udp: UdpView): boolean {
-    if (packet.family !== 4 || udp.destinationPort !== SERVER_PORT) return false
+    if (packet.family !== 4 || udp.destinationPort !== DHCPV4_PORT.server) return false
     const { serverAddress } = this.#settings
     return packet.group || serverAddress.is(packet.da, packet.db, packet.dc, packet.dd)
   }
@@ -116,10 +114,10 @@ export class DhcpServer {
   /** A datagram to port 67 came in. */
   arrived(port: Port, packet: Packet, udp: UdpView): void {
     const view = this.#view.at(packet.block, udp.payloadOffset, udp.payloadLength)
-    const reason = view.check()
-    const request = parseDhcpv4(view)
-    if (reason !== undefined || request === undefined) {
-      port.drop(reason ?? 'dhcp-unsupported')
+    const fault = view.check()
+    const request = fault === undefined ? parseDhcpv4(view) : undefined
+    if (!request) {
+      port.drop(fault ?? 'dhcp-unsupported')
       return
     }
     const { clientMac, relay } = request
@@ -127,20 +125,21 @@ export class DhcpServer {
       port.drop('dhcp-unexpected')
       return
     }
+    const { discover, request: ask, inform, release, decline } = DHCP_MESSAGE_TYPE
     switch (request.messageType) {
-      case DHCP_MESSAGE_TYPE.discover:
+      case discover:
         this.#discover(port, request)
         break
-      case DHCP_MESSAGE_TYPE.request:
+      case ask:
         this.#request(port, request)
         break
-      case DHCP_MESSAGE_TYPE.inform:
+      case inform:
         this.#answer(port, request, DHCP_MESSAGE_TYPE.ack, undefined)
         break
-      case DHCP_MESSAGE_TYPE.release:
+      case release:
         this.#giveBack(port, 'released', request, request.clientAddress)
         break
-      case DHCP_MESSAGE_TYPE.decline:
+      case decline:
         this.#giveBack(port, 'declined', request, request.options.requestedAddress ?? 0)
         break
       default:
@@ -150,8 +149,12 @@ export class DhcpServer {
 
   #discover(port: Port, request: Request): void {
     const now = this.#engine.clock.now()
-    const { clientMac, options } = request
-    const lease = this.#leases.offer(clientMac, port.name, options.requestedAddress, now)
+    const lease = this.#leases.offer(
+      request.clientMac,
+      port.name,
+      request.options.requestedAddress,
+      now,
+    )
     if (isRefusal(lease)) port.drop('dhcp-no-address')
     else this.#answer(port, request, DHCP_MESSAGE_TYPE.offer, lease)
   }
@@ -167,7 +170,7 @@ export class DhcpServer {
     // RENEWING and REBINDING name the address in the header, SELECTING and INIT-REBOOT in option 50.
     const address = clientAddress === 0 ? requestedAddress : clientAddress
     const held = this.#leases.holder(address, now)
-    const lease = this.#leases.bind(clientMac, port.name, address, printableName(options), now)
+    const lease = this.#leases.bind(clientMac, port.name, address, nameOf(options), now)
     if (isRefusal(lease)) {
       port.drop('dhcp-no-address')
       this.#refuse(port, request)
@@ -187,27 +190,30 @@ export class DhcpServer {
     else port.drop('dhcp-unexpected')
   }
 
-  #answer(port: Port, request: Request, type: number, lease: LeaseRecord | undefined): void {
-    const seconds = Math.floor(this.#leases.leaseMs / 1000)
-    const { broadcast, clientAddress, clientMac } = request
-    const hostName = this.#settings.hostNames.get(clientMac)
+  #answer(port: Port, request: Request, messageType: number, lease: LeaseRecord | undefined): void {
+    const { serverAddress, hostNames } = this.#settings
+    const { transactionId, broadcast, clientAddress, clientMac } = request
+    const leaseTime = Math.floor(this.#leases.leaseMs / 1000)
+    const hostName = hostNames.get(clientMac)
     const yourAddress = lease?.address ?? 0
-    const options: Dhcpv4Options = {
-      ...this.#common,
-      mtu: port.mtu,
-      ...(hostName !== undefined && { hostName }),
-      ...(lease && {
-        leaseTime: seconds,
-        renewalTime: Math.floor(seconds * RENEW),
-        rebindingTime: Math.floor(seconds * REBIND),
-      }),
-    }
-    const length = this.#write(port, request, {
-      messageType: type,
+    const length = this.#encode(request, {
+      messageType,
+      transactionId,
       broadcast,
       clientAddress,
       yourAddress,
-      options,
+      clientMac,
+      options: {
+        serverIdentifier: serverAddress.v4,
+        ...(lease && {
+          leaseTime,
+          renewalTime: Math.floor(leaseTime * RENEW),
+          rebindingTime: Math.floor(leaseTime * REBIND),
+        }),
+        ...this.#common,
+        mtu: port.mtu,
+        ...(hostName !== undefined && { hostName }),
+      },
     })
     if (clientAddress !== 0) this.#send(port, clientMac, v4Address(clientAddress), length)
     else if (broadcast || yourAddress === 0)
@@ -216,23 +222,27 @@ export class DhcpServer {
   }
 
   #refuse(port: Port, request: Request): void {
-    const options = { serverIdentifier: this.#settings.serverAddress.v4 }
-    const { nak } = DHCP_MESSAGE_TYPE
-    const length = this.#write(port, request, { messageType: nak, broadcast: true, options })
+    const { transactionId, clientMac } = request
+    const serverIdentifier = this.#settings.serverAddress.v4
+    const length = this.#encode(request, {
+      messageType: DHCP_MESSAGE_TYPE.nak,
+      transactionId,
+      broadcast: true,
+      clientMac,
+      options: { serverIdentifier, message: 'the address belongs to another network or client' },
+    })
     this.#send(port, BROADCAST_MAC, BROADCAST_ADDRESS, length)
   }
 
-  /** Writes a reply no longer than the client and the link take; options that find no room are the least important ones. */
-  #write(
-    port: Port,
-    request: Request,
-    fields: Omit<Dhcpv4Fields, 'transactionId' | 'clientMac'>,
-  ): number {
-    const { transactionId, clientMac, options } = request
-    const packet = Math.min(Math.max(options.maxMessageSize ?? 0, MIN_PACKET), port.mtu)
-    const maxLength = Math.min(packet - IP_AND_UDP, this.#reply.length)
-    return encodeDhcpv4({ ...fields, transactionId, clientMac }, this.#reply, 0, { maxLength })
-      .length
+  /** Writes a reply as long as the client takes. */
+  #encode(request: Request, reply: Dhcpv4Fields): number {
+    const { maxMessageSize = MIN_MAX_MESSAGE_BYTES } = request.options
+    const taken = Math.max(maxMessageSize, MIN_MAX_MESSAGE_BYTES)
+    const maxLength = Math.min(
+      taken - IPV4_HEADER_LENGTH - UDP_HEADER_LENGTH,
+      DHCP_MESSAGE_MAX_BYTES,
+    )
+    return encodeDhcpv4(reply, this.#reply, 0, { maxLength }).length
   }
 
   #send(port: Port, mac: number, to: Address, length: number): void {
@@ -241,9 +251,9 @@ export class DhcpServer {
       port,
       mac,
       serverAddress,
-      SERVER_PORT,
+      DHCPV4_PORT.server,
       to,
-      CLIENT_PORT,
+      DHCPV4_PORT.client,
       this.#reply.bytes,
       0,
       length,
@@ -251,11 +261,11 @@ export class DhcpServer {
   }
 }
 
-/** A host name as it may be shown: what is no letter, digit, dot or hyphen of a name is not a name. */
-function printableName({ hostName }: Dhcpv4Options): string | undefined {
-  return hostName !== undefined && /^[A-Za-z0-9._-]{1,63}$/.test(hostName) ? hostName : undefined
-}
-
 function isRefusal(lease: LeaseRecord | LeaseRefusal): lease is LeaseRefusal {
   return typeof lease === 'string'
+}
+
+/** What a client calls itself, if that can be shown: a guest may send anything. */
+function nameOf({ hostName }: Dhcpv4Options): string | undefined {
+  return hostName !== undefined && /^[\w.-]{1,63}$/.test(hostName) ? hostName : undefined
 }

@@ -12,7 +12,15 @@
  */
 
 import type { Cidr, NetkitError } from '@netkit/core'
-import { ArpView, ETHER_TYPE, IP_PROTOCOL, Ipv4View, isGroupMac, writeMac } from '@netkit/frames'
+import {
+  ArpView,
+  ETHER_TYPE,
+  formatMac,
+  IP_PROTOCOL,
+  Ipv4View,
+  isGroupMac,
+  writeMac,
+} from '@netkit/frames'
 import type { EthernetView, LinkState, UdpView } from '@netkit/frames'
 import { Address, v4Address } from '../address.ts'
 import type { DropReason } from '../engine/drops.ts'
@@ -49,8 +57,8 @@ export interface GatewayHandlers {
   datagram(port: Port, packet: Packet, udp: UdpView): void
   connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void
-  /** Two guests claim one address. */
-  conflict(port: Port, kind: 'mac' | 'ip', claimed: string, holder: Port | undefined): void
+  /** A guest claims an address that is not its own. */
+  conflict(port: Port, address: string, holder: Port | undefined): void
 }
 
 /** A gateway's role. */
@@ -115,7 +123,7 @@ export class GatewayRole implements Role {
     if (refusal !== undefined) {
       port.drop(refusal)
       if (refusal === 'mac-spoofed')
-        this.#handlers.conflict(port, 'mac', source.toString(16), stations.holder(source, port))
+        this.#handlers.conflict(port, formatMac(source), stations.holder(source, port))
       return false
     }
     if (destination === mac) return true
@@ -278,7 +286,7 @@ export class GatewayRole implements Role {
       known.port.link.state === 'up' &&
       known.heardAt + NEIGHBOR_AGE_MS > now
     if (others || heard) {
-      this.#handlers.conflict(port, 'ip', v4Address(value).text, known?.port)
+      this.#handlers.conflict(port, v4Address(value).text, known?.port)
       return 'address-spoofed'
     }
     return this.#count(port) >= NEIGHBORS_PER_GUEST ? 'address-limit' : undefined

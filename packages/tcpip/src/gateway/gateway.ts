@@ -12,34 +12,36 @@
  * guest has its own output credit and its own bounds (limits.ts), so that none can stall or starve another.
  */
 
-import { NetkitError, ReadBlockPool } from '@netkit/core'
-import type { IpEndpoint, Network } from '@netkit/core'
+import { allowAll, guarded, NetkitError, ReadBlockPool } from '@netkit/core'
+import type { DiagnosticsChannel, EgressPolicy, IpEndpoint, Network } from '@netkit/core'
 import { arenaMemory, formatMac } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
-
 import { v4Address } from '../address.ts'
+import { channels } from '../diagnostics.ts'
 import { dropsSeen } from '../engine/drops.ts'
-import type { DropReason } from '../engine/drops.ts'
 import { Engine } from '../engine/engine.ts'
 import { EngineNetwork } from '../engine/network.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
-import { UDP_IDLE_MS } from '../limits.ts'
+import { RateLimit } from '../engine/rate-limit.ts'
+import { CONFLICTS_PER_SECOND, UDP_IDLE_MS } from '../limits.ts'
 import type { TcpSettings } from '../tcp/control-block.ts'
 import type { SegmentIn } from '../tcp/segment.ts'
 import type { ConnectReply } from './connect-errors.ts'
 import { DhcpServer } from './dhcp-server.ts'
+import type { FlowRecord } from './flow-record.ts'
+import type { GatewayEvent } from './gateway-events.ts'
 import { addressing, dhcpSettings } from './gateway-options.ts'
 import type { Addressing, AddressingOptions } from './gateway-options.ts'
 import { GatewayRole } from './gateway-role.ts'
 import type { GatewayHandlers } from './gateway-role.ts'
+import type { GatewaySnapshot, GuestSnapshot, GuestStats, Lease } from './gateway-snapshot.ts'
 import { Leases } from './leases.ts'
-import type { FlowSnapshot } from './flow-record.ts'
 import type { LeaseRecord } from './leases.ts'
 import type { NewFlow, Router } from './route.ts'
 import { TcpGate } from './tcp-gate.ts'
 import { UdpNat } from './udp-nat.ts'
-import type { UdpFiltering, UdpMappingSnapshot } from './udp-nat.ts'
+import type { UdpFiltering } from './udp-nat.ts'
 
 /** How UDP of the guests is mapped to host sockets. */
 export interface UdpOptions {
@@ -53,11 +55,15 @@ export interface UdpOptions {
 
 /** Options of `createGateway`. */
 export interface GatewayOptions extends AddressingOptions {
-  /** Where the guests' flows go: the host, guarded by a policy. */
+  /** Where the guests' flows go: the host. A network that is not guarded is put behind `policy`. */
   readonly network: Network
+  /** Who may reach what, where `network` is not guarded already. Default: everything but the host's loopback and metadata services. */
+  readonly policy?: EgressPolicy
+  /** Runs for everything that happens; see also the diagnostics channels. Must not throw. */
+  readonly onEvent?: (event: GatewayEvent) => void
   /**
-   * Serve the address that stands for the host's loopback. Default `false`. Its flows are dialled under that address: `network`
-   * says what it means, as `guarded(host, policy, { aliases })` does, which is the one place that opens the loopback.
+   * Serve the address that stands for the host's loopback. Default `false`. Its flows are dialled under that address: a guarded
+   * `network` says what it means, as `guarded(host, policy, { aliases })` does, which is the one place that opens the loopback.
    */
   readonly hostAlias?: boolean
   /** Decides about every new TCP flow. Default: dial; the gateway's own addresses refuse. */
@@ -84,26 +90,6 @@ export interface AttachOptions {
   readonly lossless?: boolean
 }
 
-/** A DHCP lease. */
-export interface Lease {
-  readonly ip: string
-  readonly mac: string
-  readonly guest: string
-  readonly hostName: string | undefined
-  /** `ms` until it ends. */
-  readonly remainingMs: number
-}
-
-/** What a guest did so far. */
-export interface GuestStats {
-  readonly framesIn: number
-  readonly bytesIn: number
-  readonly framesOut: number
-  readonly bytesOut: number
-  /** What was dropped, by reason; reasons never met are left out. */
-  readonly dropped: Partial<Record<DropReason, number>>
-}
-
 /** One attached guest. */
 export interface Guest extends AsyncDisposable {
   readonly name: string
@@ -113,31 +99,6 @@ export interface Guest extends AsyncDisposable {
   stats(): GuestStats
   /** Ends its flows and forgets it. Its link is not closed. Idempotent. */
   detach(): void
-}
-
-/** What lives in a gateway. */
-export interface GatewaySnapshot {
-  readonly subnet: string
-  readonly address: string
-  readonly hostAlias: string | undefined
-  readonly guests: readonly GuestSnapshot[]
-  readonly leases: readonly Lease[]
-  /** Live flows, and those that ended last. */
-  readonly tcp: readonly FlowSnapshot[]
-  readonly udp: readonly UdpMappingSnapshot[]
-}
-
-/** One guest in `GatewaySnapshot`. */
-export interface GuestSnapshot {
-  readonly name: string
-  readonly state: LinkState
-  readonly addresses: readonly string[]
-  readonly macs: readonly string[]
-  /** TCP flows, those still in the handshake among them, and UDP mappings. */
-  readonly flows: number
-  readonly halfOpen: number
-  readonly udpMappings: number
-  readonly stats: GuestStats
 }
 
 /** The gateway. */
@@ -207,12 +168,15 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   readonly #gate: TcpGate
   readonly #nat: UdpNat
   readonly network: Network
+  readonly #onEvent: ((event: GatewayEvent) => void) | undefined
+  readonly #conflicts = new RateLimit(CONFLICTS_PER_SECOND)
   #closed = false
 
   constructor(options: GatewayOptions) {
     const config = addressing(options, options.hostAlias ?? false)
     const { plan, clock, random, mac } = config
     this.#addressing = config
+    this.#onEvent = options.onEvent
     this.#role = new GatewayRole(plan, this)
     this.#engine = new Engine({ clock, random: random.fork('tcpip'), mac, role: this.#role })
     this.#leases = new Leases({
@@ -224,9 +188,13 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       inUse: (address, user) => this.#role.inUse(address, user),
     })
     const dhcp =
-      config.dhcp && new DhcpServer(this.#engine, this.#leases, dhcpSettings(config), () => {})
+      config.dhcp &&
+      new DhcpServer(this.#engine, this.#leases, dhcpSettings(config), (event, record) =>
+        this.#tell({ kind: 'lease', event, lease: leaseOf(record, clock.now()) }),
+      )
     this.#role.join(this.#engine, this.#leases, dhcp)
-    const { network, route, onConnectError, names, tcp = {} } = options
+    const { route, onConnectError, names, tcp = {} } = options
+    const network = egress(options, config, this.#role.aliasAddress.text)
     this.#gate = new TcpGate(this.#engine, {
       network,
       route,
@@ -234,7 +202,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       namesOf: (guest, ip) => names?.namesOf(guest, ip) ?? [],
       blocks: new ReadBlockPool(arenaMemory),
       settings: tcp,
-      onFlow: () => {},
+      onFlow: (record) => this.#tellFlow(record),
     })
     this.#nat = new UdpNat(this.#engine, {
       network,
@@ -278,6 +246,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#role.attached(port)
     const guest = new GatewayGuest(this, port)
     this.guests.set(options.name, guest)
+    this.#tell({ kind: 'guest', guest: options.name, event: 'attached', cause: undefined })
     return guest
   }
 
@@ -289,6 +258,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#nat.detached(guest.port)
     this.#role.detached(guest.port)
     this.#leases.dropGuest(guest.name, this.#engine.clock.now())
+    this.#tell({ kind: 'guest', guest: guest.name, event: 'detached', cause: undefined })
   }
 
   leases(): readonly Lease[] {
@@ -343,11 +313,27 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#gate.request(port, packet, segment, this.#role.isOwn(da, db, dc, dd))
   }
 
-  stateChanged(): void {
-    // The flows of a guest outlive its link: TCP's own timers decide.
+  #tell(event: GatewayEvent): void {
+    this.#onEvent?.(event)
+    const channel: DiagnosticsChannel<never> = channels[event.kind]
+    if (channel.hasSubscribers) channel.publish(event as never)
   }
 
-  conflict(): void {}
+  #tellFlow(record: FlowRecord): void {
+    if (this.#onEvent || channels.flow.hasSubscribers)
+      this.#tell({ kind: 'flow', flow: record.snapshot() })
+  }
+
+  stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void {
+    // The flows of a guest outlive its link: TCP's own timers decide.
+    if (state === 'up') this.#engine.tcp.linkChanged(port)
+    this.#tell({ kind: 'guest', guest: port.name, event: state, cause })
+  }
+
+  conflict(port: Port, address: string, holder: Port | undefined): void {
+    if (!this.#conflicts.take(this.#engine.clock.now())) return
+    this.#tell({ kind: 'conflict', guest: port.name, address, holder: holder?.name })
+  }
 
   close(): Promise<void> {
     if (!this.#closed) {
@@ -372,7 +358,45 @@ function leaseOf(record: LeaseRecord, now: number): Lease {
   }
 }
 
-/** Makes a gateway. */
+/** The network behind a policy, with the host alias as the only way to the loopback. */
+function egress(options: GatewayOptions, { plan, clock }: Addressing, alias: string): Network {
+  const { network, policy } = options
+  if (!('explain' in network)) {
+    const aliases = plan.aliasOn ? { [alias]: '127.0.0.1' } : {}
+    return guarded(network, policy ?? allowAll, { aliases, clock })
+  }
+  if (policy === undefined) return network
+  throw new NetkitError(
+    'NETKIT_POLICY_TWICE',
+    'policy: the network is guarded by a policy already. Give the policy to `guarded`, or the gateway a bare network.',
+  )
+}
+
+/**
+ * Makes a gateway.
+ *
+ * @throws NetkitError that names the option at fault.
+ * @example
+ * ```ts
+ * import { memoryNetwork, readAll } from '@netkit/core'
+ * import { memoryLinkPair } from '@netkit/frames'
+ * import { createGateway, createStack } from '@netkit/tcpip'
+ *
+ * const host = memoryNetwork()
+ * await host.listen({ ip: '203.0.113.5', port: 80 }, (stream) => stream.end())
+ *
+ * await using gateway = createGateway({ network: host })
+ * const [vm, link] = memoryLinkPair()
+ * gateway.attach(link, { name: 'vm' })
+ *
+ * // Any guest will do; here it is a virtual host.
+ * await using guest = createStack(vm, { addresses: ['192.168.65.3/24'], routers: ['192.168.65.1'] })
+ * const stream = await guest.network.connect({ ip: '203.0.113.5', port: 80 })
+ * console.assert((await readAll(stream)).length === 0)
+ * console.assert(gateway.snapshot().tcp[0]?.guest === 'vm')
+ * stream.end()
+ * ```
+ */
 export function createGateway(options: GatewayOptions): Gateway {
   return new NetkitGateway(options)
 }

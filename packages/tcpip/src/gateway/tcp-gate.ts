@@ -249,10 +249,7 @@ export class TcpGate implements FlowOwner {
     record.rule = verdict.rule
     switch (verdict.action) {
       case 'dial':
-        this.#dial(gate, verdict.network ?? this.#options.network, {
-          ip: flow.ourAddress.text,
-          port: flow.ourPort,
-        })
+        this.#dial(gate, verdict.network ?? this.#options.network, flow.local)
         break
       case 'redirect':
         this.#dial(gate, verdict.network ?? this.#options.network, verdict.to)

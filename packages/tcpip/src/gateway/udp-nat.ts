@@ -93,7 +93,6 @@ class Mapping {
   /** Where the last datagram went, most often that of the next. */
   lastTo: Address | undefined
   lastEndpoint: IpEndpoint | undefined
-  lastDialled: IpEndpoint | undefined
   /** Who the last answer came from. */
   lastFrom: IpEndpoint | undefined
   lastFromAddress: Address | undefined
@@ -329,13 +328,9 @@ export class UdpNat {
   #send(mapping: Mapping, port: Port, packet: Packet, udp: UdpView): void {
     const { da, db, dc, dd } = packet
     const { destinationPort, payloadOffset, payloadLength } = udp
-    if (
-      !mapping.lastTo?.is(da, db, dc, dd) ||
-      mapping.lastEndpoint?.port !== destinationPort ||
-      !mapping.lastDialled
-    )
+    if (!mapping.lastTo?.is(da, db, dc, dd) || mapping.lastEndpoint?.port !== destinationPort)
       this.#aim(mapping, packet, destinationPort)
-    const to = mapping.lastDialled
+    const to = mapping.lastEndpoint
     if (!to) return
     mapping.datagramsIn++
     mapping.bytesIn += payloadLength
@@ -361,7 +356,6 @@ export class UdpNat {
     const address = packet.destination()
     mapping.lastTo = address
     mapping.lastEndpoint = { ip: address.text, port }
-    mapping.lastDialled = { ip: address.text, port }
     const { sentTo } = mapping
     const entry = this.#filterKey(mapping.lastEndpoint)
     sentTo.delete(entry)

@@ -197,7 +197,7 @@ export function runScenario(parameters: ScenarioParameters): ScenarioResult {
   for (const [index, { host }] of players.entries()) {
     const held = {
       timers: host.timers.armed,
-      blocks: host.blocks.out,
+      blocks: host.blocks.out + host.linkBlocksHeld,
       bytes: budgets[index]?.used ?? 0,
       connections: host.connection === undefined ? 0 : 1,
     }

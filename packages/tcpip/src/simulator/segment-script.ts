@@ -122,7 +122,8 @@ export class SegmentScript {
     const script = new SegmentScript(options)
     script.send({ flags: 'S', mss: 1460, ...options.syn })
     script.take()
-    script.send({ ack: 1 })
+    const { timestamps = false } = options.syn ?? {}
+    script.send({ ack: 1, timestamps })
     script.take()
     return script
   }

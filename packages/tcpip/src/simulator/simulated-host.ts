@@ -80,6 +80,8 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
   /** The connection in the table. */
   connection: TcpConnection | undefined
   readonly monitor: WindowMonitor = new WindowMonitor()
+  /** Blocks of arrived frames that somebody still holds. */
+  linkBlocksHeld = 0
   /** Segments dropped as damaged. */
   damaged = 0
   /** Connections that have left. */
@@ -111,7 +113,13 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
 
   /** The frames of one batch. */
   batch(segments: readonly Uint8Array<ArrayBuffer>[]): void {
-    for (const bytes of segments) this.#arrive(new Block(bytes))
+    const link = { recycle: () => void this.linkBlocksHeld-- }
+    for (const bytes of segments) {
+      const block = new Block(bytes, link)
+      this.linkBlocksHeld++
+      this.#arrive(block)
+      block.unpin()
+    }
     this.turn()
   }
 

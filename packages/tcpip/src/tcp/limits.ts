@@ -10,9 +10,9 @@ export const MAX_RTO_MS = 60_000
 export const RTO_AFTER_SYN_LOSS_MS = 3000
 /** Clock granularity G of RFC 6298: a tick of the timer wheel. */
 export const CLOCK_GRANULARITY_MS = 1
-/** Retransmissions of data before ETIMEDOUT: Linux's tcp_retries2. From a 200 ms RTO that is 7.7 min (RFC 9293 3.8.3: R2 ≥ 100 s). */
+/** Retransmissions of data before ETIMEDOUT: Linux's tcp_retries2. From a 200 ms RTO that is 8.7 min (RFC 9293 3.8.3: R2 ≥ 100 s). */
 export const MAX_RETRANSMISSIONS = 15
-/** Repetitions of a SYN: Linux's tcp_syn_retries, 127 s in all (RFC 9293 3.8.3: R2 of a SYN ≥ 3 min is for hosts that route over dead gateways). */
+/** Repetitions of a SYN: 183 s in all (RFC 9293 3.8.3: R2 of a SYN is at least 3 min). Whoever dials has a timeout of its own. */
 export const MAX_SYN_RETRANSMISSIONS = 7
 /** Repetitions of a SYN-ACK: Linux's tcp_synack_retries, 63 s in all. */
 export const MAX_SYN_ACK_RETRANSMISSIONS = 5

@@ -1,0 +1,17 @@
+/** The package's diagnostics channels: what `GatewayOptions.onEvent` tells one gateway's embedder, told for all gateways of the process. */
+
+import { diagnosticsChannel } from '@netkit/core'
+import type { DiagnosticsChannel } from '@netkit/core'
+import type { GatewayEvent } from './gateway/gateway-events.ts'
+
+type EventOf<Kind extends GatewayEvent['kind']> = Extract<GatewayEvent, { readonly kind: Kind }>
+
+/** All channels of the package, by the kind of their events. */
+export const channels: {
+  readonly [Kind in GatewayEvent['kind']]: DiagnosticsChannel<EventOf<Kind>>
+} = {
+  flow: diagnosticsChannel('netkit:tcpip:flow'),
+  lease: diagnosticsChannel('netkit:tcpip:lease'),
+  guest: diagnosticsChannel('netkit:tcpip:guest'),
+  conflict: diagnosticsChannel('netkit:tcpip:conflict'),
+}
