@@ -16,9 +16,11 @@ const cases: Readonly<Record<string, (subject: ClockSubject) => Promise<void>>> 
   'now() and wall() move forward together': async ({ clock, pass }) => {
     const [now, wall] = [clock.now(), clock.wall()]
     await pass(20)
-    assert(clock.now() - now >= 19, 'now() has moved')
-    // Civil time has whole milliseconds.
-    assert(Math.abs(clock.wall() - wall - (clock.now() - now)) < 5, 'wall() has moved as far')
+    const passed = clock.now() - now
+    assert(passed >= 19, 'now() has moved')
+    // Civil time has whole milliseconds, and a busy machine takes its time between the two readings.
+    const civil = clock.wall() - wall
+    assert(civil >= 18 && civil < passed + 1000, `wall() has moved as far, and not ${civil} ms`)
   },
 
   'a timer runs once, when its time has come, and not within after()': async ({ clock, pass }) => {
