@@ -44,6 +44,8 @@ export interface SegmentText {
   readonly sack?: readonly (readonly [number, number])[]
   /** TSval and TSecr; expected: `true` if there are any. */
   readonly timestamps?: readonly [number, number] | boolean
+  /** Sent: these bytes as the options, instead of those above. */
+  readonly rawOptions?: readonly number[]
 }
 
 /** Names a segment. */
@@ -75,6 +77,8 @@ export interface SegmentScriptOptions {
   readonly lossless?: boolean
   /** What the peer's SYN says. */
   readonly syn?: SegmentText
+  /** The peer's address. */
+  readonly peer?: string
   /** No consumer reads. */
   readonly unread?: boolean
 }
@@ -104,7 +108,7 @@ export class SegmentScript {
       clock: this.clock,
       random: seededRandom(1),
       local: { ip: '198.18.0.1', port: 80 },
-      remote: { ip: '198.18.0.2', port: 40_000 },
+      remote: { ip: options.peer ?? '198.18.0.2', port: 40_000 },
       mss: options.mss ?? 1460,
       lossless: options.lossless ?? false,
       tcp: { budget: this.budget, ...options.settings },
@@ -209,7 +213,8 @@ export class SegmentScript {
       options.sackLeft[options.sackCount] = this.#iss + left
       options.sackRight[options.sackCount++] = this.#iss + right
     }
-    const optionsLength = tcpOptionsLength(options)
+    const raw = segment.rawOptions
+    const optionsLength = raw?.length ?? tcpOptionsLength(options)
     const seq = segment.seq ?? this.#next
     this.#acknowledged = segment.ack ?? this.#acknowledged
     const block = new Block(new Uint8Array(TCP_HEADER_LENGTH + optionsLength + data.length))
@@ -226,7 +231,8 @@ export class SegmentScript {
       block,
       0,
     )
-    writeTcpOptions(options, block, TCP_HEADER_LENGTH)
+    if (raw === undefined) writeTcpOptions(options, block, TCP_HEADER_LENGTH)
+    else block.bytes.set(raw, TCP_HEADER_LENGTH)
     block.bytes.set(data, TCP_HEADER_LENGTH + optionsLength)
     new TcpView().at(block, 0, block.length).fillChecksum(0)
     if (segment.seq === undefined) {

@@ -371,7 +371,7 @@ function acknowledgment(
     tcb.rtt.forgetBackoff()
     tcb.retransmitTimer.disarm()
   }
-  detectLoss(tcb, now)
+  detectLoss(tcb)
 }
 
 function readSack(tcb: ControlBlock, segment: SegmentIn): number {

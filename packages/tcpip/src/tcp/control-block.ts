@@ -13,6 +13,7 @@ import type { Runnable, SegmentPath, TcpEnvironment } from './environment.ts'
 import {
   CHALLENGE_ACKS_PER_SECOND,
   DEFAULT_MSS,
+  DEFAULT_MSS_IPV6,
   INITIAL_RECEIVE_BUFFER_BYTES,
   INITIAL_WINDOW_SEGMENTS,
   KEEPALIVE,
@@ -128,7 +129,7 @@ export class ControlBlock {
   wl2 = -1
   sendShift = 0
   /** MSS that the peer named. */
-  peerMss = DEFAULT_MSS
+  peerMss: number
   /** Payload of a full segment, options deducted. */
   mss = DEFAULT_MSS
   readonly sendBuffer: SendBuffer
@@ -253,6 +254,8 @@ export class ControlBlock {
     this.windowScale = options.windowScale ?? true
     this.iss = env.sequenceNumbers.isn(path.tuple)
     this.timestampOffset = env.sequenceNumbers.timestampOffset(path.tuple)
+    const { remote } = path
+    this.peerMss = 'ip' in remote && remote.ip.includes(':') ? DEFAULT_MSS_IPV6 : DEFAULT_MSS
     this.sendBuffer = new SendBuffer(env.blocks, options.budget)
     this.receiveBuffer = new ReceiveBuffer(env.blocks, options.budget)
     this.reassembly = new Reassembly(options.budget)

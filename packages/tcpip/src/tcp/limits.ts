@@ -31,8 +31,9 @@ export const LOSSLESS_INITIAL_WINDOW_BYTES = 256 * 1024
 
 /** What timestamps take of every segment, padding included (RFC 7323 A). */
 export const TIMESTAMPS_OPTION_BYTES = 12
-/** Segment size assumed where the peer names none: IPv4's (RFC 9293 MUST-15). */
+/** Segment size assumed where the peer names none (RFC 9293 MUST-15). */
 export const DEFAULT_MSS = 536
+export const DEFAULT_MSS_IPV6 = 1220
 /** A peer that names less is taken at this: one byte per segment would turn every write into a storm (Linux's tcp_min_snd_mss). */
 export const MIN_MSS = 48
 

@@ -40,13 +40,13 @@ export function nextLost(tcb: ControlBlock): number {
 }
 
 /** Looks at what the last ACK showed: starts a fast recovery if something is lost, updates one that runs. */
-export function detectLoss(tcb: ControlBlock, now: number): void {
+export function detectLoss(tcb: ControlBlock): void {
   if (tcb.flight === 0) return
   if (tcb.sack) {
     const edge = tcb.scoreboard.lossEdge(tcb.mss)
     if (tcb.recovery === 'none') {
       if (edge > tcb.una || tcb.duplicateAcks >= DUPLICATE_THRESHOLD) {
-        enterFastRecovery(tcb, Math.max(edge, tcb.una + tcb.mss), now)
+        enterFastRecovery(tcb, Math.max(edge, tcb.una + tcb.mss))
       }
     } else if (tcb.recovery === 'fast') {
       tcb.lossEdge = Math.max(tcb.lossEdge, edge)
@@ -60,11 +60,11 @@ export function detectLoss(tcb: ControlBlock, now: number): void {
     tcb.duplicateAcks >= DUPLICATE_THRESHOLD &&
     tcb.una >= tcb.recoveryPoint
   ) {
-    enterFastRecovery(tcb, tcb.una + tcb.mss, now)
+    enterFastRecovery(tcb, tcb.una + tcb.mss)
   }
 }
 
-function enterFastRecovery(tcb: ControlBlock, lossEdge: number, now: number): void {
+function enterFastRecovery(tcb: ControlBlock, lossEdge: number): void {
   tcb.recovery = 'fast'
   tcb.recoveryPoint = tcb.nxt
   tcb.highRxt = tcb.una
@@ -72,7 +72,7 @@ function enterFastRecovery(tcb: ControlBlock, lossEdge: number, now: number): vo
   tcb.rescued = false
   tcb.forceRetransmit = true
   tcb.counters.fastRecoveries++
-  tcb.congestion.lossDetected(tcb.flight, now)
+  tcb.congestion.lossDetected(tcb.flight)
   tcb.retransmitTimer.arm(tcb.rtt.rto)
 }
 

@@ -130,6 +130,37 @@ describe('options (3.2, 3.7.1)', () => {
     script.expect(tcp({ length: 536 }), tcp({ length: 536 }))
   })
 
+  test('over IPv6 it is sent segments of 1220 bytes', () => {
+    const script = SegmentScript.established({ syn: { mss: 0 }, peer: 'fd00::2' })
+    script.write(2440)
+    script.expect(tcp({ length: 1220 }), tcp({ length: 1220 }))
+  })
+
+  test('options are read at any alignment, and unknown ones are skipped', () => {
+    const script = new SegmentScript()
+    // NOP, unknown kind 200 of 3 bytes, MSS 900 at an odd offset, end, padding.
+    script.send(tcp({ flags: 'S', rawOptions: [1, 200, 3, 9, 1, 2, 4, 3, 132, 0, 0, 0] }))
+    script.send(tcp({ ack: 1 }))
+    expect(script.connection.snapshot().mss).toBe(900)
+  })
+
+  test('an illegal option length ends the list: what came before counts, and the segment too', () => {
+    for (const length of [0, 1, 99]) {
+      const script = new SegmentScript()
+      script.send(tcp({ flags: 'S', rawOptions: [2, 4, 3, 132, 3, length, 7, 1] }))
+      script.expect(tcp({ flags: 'SA', windowScale: -1 }))
+      script.send(tcp({ ack: 1 }))
+      expect(script.connection.snapshot()).toMatchObject({ state: 'ESTABLISHED', mss: 900 })
+    }
+  })
+
+  test('options are taken from any segment', () => {
+    const script = SegmentScript.established()
+    script.send(tcp({ data: 'hello', rawOptions: [2, 4, 5, 180, 1, 1, 1, 0] }))
+    script.expect(tcp({ ack: 6 }))
+    expect(script.reader?.received).toBe(5)
+  })
+
   test("the peer's MSS is obeyed, timestamps deducted", () => {
     const script = SegmentScript.established({ syn: { mss: 1000, timestamps: [1, 0] } })
     script.send(tcp({ timestamps: [2, 0] }))

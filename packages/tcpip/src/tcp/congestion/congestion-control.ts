@@ -10,7 +10,7 @@ export interface CongestionControl {
   /** `bytes` were acknowledged while the window was what held the sender back. */
   acknowledged(bytes: number, now: number, rtt: number): void
   /** Loss was seen by duplicate or selective ACKs, with `flight` bytes outstanding. */
-  lossDetected(flight: number, now: number): void
+  lossDetected(flight: number): void
   /** The retransmission timer ran out. `first`: not already recovering from an earlier timeout. */
   timedOut(flight: number, first: boolean): void
   /** The segment size became known or changed. */
