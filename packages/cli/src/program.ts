@@ -4,8 +4,9 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { errorCode, isNetkitError } from '@netkit/core'
 import { gatewayCommand, type GatewayCommandOptions } from './commands/gateway.ts'
 import { upCommand, type UpCommandOptions } from './commands/up.ts'
+import { forwardCommand, type ForwardCommandOptions } from './commands/forward.ts'
 import { exitCodes, type ExitCode } from './exit-codes.ts'
-import { parsePublish, type PublishSpec } from '@netkit/ports'
+import { parseForward, parsePublish, type ForwardSpec, type PublishSpec } from '@netkit/ports'
 import { createReporter, type Reporter, type ReporterStreams } from './reporter.ts'
 import { untilSignal } from './signals.ts'
 
@@ -32,7 +33,9 @@ export function exitCodeOf(error: unknown): ExitCode {
 }
 
 const configurationCodes = new Set<string>([
+  'NETKIT_ADDRESS_INVALID',
   'NETKIT_CIDR_INVALID',
+  'NETKIT_FORWARD_INVALID',
   'NETKIT_MTU',
   'NETKIT_PATH_TOO_LONG',
   'NETKIT_POLICY_FILE',
@@ -58,6 +61,25 @@ function publish(value: string, before: readonly PublishSpec[] = []): readonly P
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
   }
 }
+
+function forward(value: string, before: readonly ForwardSpec[] = []): readonly ForwardSpec[] {
+  try {
+    return [...before, parseForward(value)]
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function proxyVersion(value: string): 1 | 2 {
+  if (value === '1') return 1
+  if (value === '2') return 2
+  throw new InvalidArgumentError('The versions of the PROXY protocol are 1 and 2.')
+}
+
+const collect = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+]
 
 const json = (): Option => new Option('--json', 'one JSON object per line instead of text')
 
@@ -143,6 +165,47 @@ Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong optio
     )
     .action((options: UpCommandOptions & { json?: true }) =>
       execute(options, (reporter, signal) => upCommand(options, reporter, signal)),
+    )
+
+  program
+    .command('forward')
+    .description('Published ports alone: listens on this host and leads to whatever it can reach.')
+    .argument('[forwards...]', '[ip:]port[-last][/udp]=target or /path=target', forward)
+    .option(
+      '--allow <cidr>',
+      'clients that may connect besides this host; repeat for more',
+      collect,
+    )
+    .option('--control <path>', 'unix socket for port control over HTTP (see @netkit/ports)')
+    .option(
+      '--forwarder <path>',
+      'reach the targets through the vpnkit-forwarder on this unix socket',
+    )
+    .addOption(
+      new Option('--proxy-protocol <version>', 'tell the targets the client’s address').argParser(
+        (value) => proxyVersion(value),
+      ),
+    )
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit forward 8080=192.0.2.5:80
+  netkit forward 0.0.0.0:5353/udp=192.0.2.5:53 --allow 192.0.2.0/24
+  netkit forward /tmp/web.sock=192.0.2.5:80 8443=unix:/run/app.sock
+  netkit forward --control /tmp/ports.sock            # then: curl --unix-socket /tmp/ports.sock http://netkit/v1/ports
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action(
+      (
+        forwards: readonly ForwardSpec[] | undefined,
+        options: ForwardCommandOptions & { json?: true },
+      ) =>
+        execute(options, (reporter, signal) =>
+          forwardCommand(forwards ?? [], options, reporter, signal),
+        ),
     )
 
   try {

@@ -18,8 +18,9 @@
  */
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import { errorCode, formatEndpoint, isNetkitError, NetkitError, normalizeIp } from '@netkit/core'
+import { errorCode, formatEndpoint, isNetkitError, NetkitError } from '@netkit/core'
 import type { Endpoint, PortError, PortRequest, PortTarget } from '@netkit/core'
+import { parseTarget } from '../forward-spec.ts'
 import type { LeaseHandle } from '../lease.ts'
 import type { PortBroker } from '../port-broker.ts'
 import type { PublishRequest } from '../port-request.ts'
@@ -191,7 +192,7 @@ class PortControl {
       }
       return {
         network: this.#options.network,
-        to: parseEndpoint(to),
+        to: parseTarget(to),
         ...(preserveSource !== undefined && {
           preserveSource: {
             except: strings(
@@ -272,17 +273,7 @@ function gvproxyTarget({ remote }: GvproxyPort): Endpoint {
   if (scheme !== undefined && scheme !== 'tcp') {
     throw new Error(`${scheme} targets are not supported here; use tcp://ip:port`)
   }
-  return parseEndpoint(remote.replace(/^tcp:\/\//, ''))
-}
-
-/** `192.168.65.3:80`, `[fd00::3]:80`, `unix:/path` */
-function parseEndpoint(text: string): Endpoint {
-  if (text.startsWith('unix:/')) return { path: text.slice('unix:'.length) }
-  const [, host, port] = /^(\[[^\]]+\]|[^:]+):(\d+)$/.exec(text) ?? []
-  if (host === undefined || Number(port) < 1 || Number(port) > 65_535) {
-    throw invalid('to', 'ip:port or unix:/path', text)
-  }
-  return { ip: normalizeIp(host.replace(/^\[|\]$/g, '')), port: Number(port) }
+  return parseTarget(remote.replace(/^tcp:\/\//, ''))
 }
 
 function requestsOf(given: Record<string, unknown>): PublishRequest[] {
@@ -320,9 +311,8 @@ async function body(request: IncomingMessage): Promise<Record<string, unknown>> 
   }
 }
 
-function invalid(field: string, wanted: string, given?: string): NetkitError {
-  const but = given === undefined ? '' : `, not '${given}'`
-  return new NetkitError('NETKIT_PORT_CONTROL_REQUEST', `'${field}' must be ${wanted}${but}.`)
+function invalid(field: string, wanted: string): NetkitError {
+  return new NetkitError('NETKIT_PORT_CONTROL_REQUEST', `'${field}' must be ${wanted}.`)
 }
 
 const notFound = (message: string): NetkitError =>
