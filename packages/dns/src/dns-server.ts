@@ -7,7 +7,7 @@
  * ```
  */
 
-import type { Clock, IpEndpoint, Network } from '@netkit/core'
+import type { Clock, IpEndpoint, NameMemory, Network } from '@netkit/core'
 import type { HostResolver } from './host-resolver.ts'
 import type { Layer } from './layer.ts'
 import { aaaa } from './layers/aaaa.ts'
@@ -21,7 +21,6 @@ import type { PolicyOptions } from './layers/policy.ts'
 import { queryLog } from './layers/query-log.ts'
 import type { LogEntry, QueryLog } from './layers/query-log.ts'
 import { remember } from './layers/remember.ts'
-import type { LearnedAddress } from './layers/remember.ts'
 import { Routes } from './layers/route.ts'
 import { specialNames } from './layers/special-names.ts'
 import { svcb } from './layers/svcb.ts'
@@ -45,12 +44,12 @@ export interface DnsServerOptions extends Omit<ResponderOptions, 'layers'> {
   layers?: readonly Layer[]
   /** Which names may be asked for. Default: all. */
   policy?: PolicyOptions
-  /** The host's hosts file: `hosts()` or, in `/node`, `hostHosts()`. */
-  hosts?: Layer
+  /** The host's hosts file: `hosts()` or, in `/node`, `hostsFile()`, which is disposed of with the server. */
+  hosts?: Layer & Partial<AsyncDisposable>
   /** Made-up addresses: `synthetic()`. */
   synthetic?: Layer
-  /** Told of every address that a client learns. */
-  onAddress?: (learned: LearnedAddress) => void
+  /** Is told which names led each guest to which addresses. */
+  memory?: Pick<NameMemory, 'remember'>
   /** Whether an IPv6 address is of any use to a client. Default `true`. */
   ipv6?: AaaaOptions['usable']
   /** What is taken out of HTTPS and SVCB answers. Default nothing. */
@@ -120,11 +119,13 @@ class LayeredDnsServer implements DnsServer {
   readonly #listeners = new Set<DnsListener>()
   readonly #clock: Clock | undefined
   readonly #stopListening: () => void
+  readonly #hosts: Partial<AsyncDisposable> | undefined
 
   constructor(options: DnsServerOptions) {
     const { upstream, clock } = options
     this.#upstream = upstream
     this.#clock = clock
+    this.#hosts = options.hosts
     const timed = clock === undefined ? {} : { clock }
     this.#log = queryLog(timed)
     const routes = upstream instanceof Routes ? upstream : undefined
@@ -140,7 +141,7 @@ class LayeredDnsServer implements DnsServer {
       guard(),
       this.#log,
       options.policy && policy(options.policy),
-      options.onAddress && remember(options.onAddress),
+      options.memory && remember(options.memory),
       ...(options.layers ?? []),
       ...(options.names ?? []),
       specialNames(),
@@ -210,6 +211,7 @@ class LayeredDnsServer implements DnsServer {
 
   async close(): Promise<void> {
     this.#stopListening()
+    await this.#hosts?.[Symbol.asyncDispose]?.()
     await Promise.all([...this.#listeners].map((listener) => listener.close()))
     if (!isLayer(this.#upstream)) await this.#upstream.close()
   }

@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export * from './address-resolver.ts'
 export * from './diagnostics.ts'
 export * from './dns-server.ts'
 export * from './host-resolver.ts'

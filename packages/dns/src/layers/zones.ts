@@ -253,7 +253,8 @@ export class Zones implements Layer {
   }
 
   #wildcard(name: Name): Entry | undefined {
-    if (!this.#wildcards.longest(name)) return undefined
+    // A name that has names below it exists, without records of its own.
+    if (!this.#wildcards.longest(name) || this.#below.get(name) !== undefined) return undefined
     for (let label = 1; label <= name.labels; label++) {
       const entry = this.#wildcards.getSuffix(name, label)
       if (entry) return entry

@@ -3,9 +3,11 @@
  *
  * @packageDocumentation
  */
+export * from './dot.ts'
 export * from './host-files.ts'
 export * from './host-process.ts'
 export * from './host-resolver.ts'
+export * from './hosts-file.ts'
 export * from './linux-resolver.ts'
 export * from './lookup-resolver.ts'
 export * from './mac-resolver.ts'
