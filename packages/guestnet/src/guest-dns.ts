@@ -5,12 +5,11 @@
  * that led to a flow.
  */
 
-import { platform } from 'node:os'
 import { NetkitError } from '@netkit/core'
 import type { Clock, NameMemory, Network, Random } from '@netkit/core'
-import { createDnsServer, dockerInternal, Hosts, remember } from '@netkit/dns'
+import { createDnsServer, dockerInternal } from '@netkit/dns'
 import type { DnsServer, Layer, Upstream } from '@netkit/dns'
-import { hostResolver, watchFiles } from '@netkit/dns/node'
+import { hostResolver, hostsFile } from '@netkit/dns/node'
 import type { Gateway } from '@netkit/tcpip'
 
 /** How guests' names are resolved. */
@@ -33,28 +32,6 @@ export interface GuestDnsParts {
   readonly random: Random
 }
 
-function hostsFileOf(system: NodeJS.Platform): string {
-  return system === 'win32'
-    ? `${process.env['SystemRoot'] ?? 'C:\\Windows'}\\System32\\drivers\\etc\\hosts`
-    : '/etc/hosts'
-}
-
-/** The hosts file as a layer. In it 127.0.0.1 is the host; in a guest the host alias is. */
-async function hostsLayer(
-  path: string,
-  hostAlias: string | undefined,
-  clock: Clock,
-): Promise<{ layer: Hosts } & AsyncDisposable> {
-  const layer = new Hosts(hostAlias === undefined ? {} : { loopback: [hostAlias] })
-  const watch = await watchFiles({
-    paths: [path],
-    clock,
-    onChange: (texts) => void layer.load(texts.get(path) ?? ''),
-  })
-  layer.load(watch.texts.get(path) ?? '')
-  return { layer, [Symbol.asyncDispose]: () => watch.close() }
-}
-
 /** The running resolver. */
 export interface GuestDns {
   readonly server: DnsServer
@@ -70,36 +47,34 @@ export async function serveGuestDns(
   const { gateway, egress, names, clock, random } = parts
   const { hostAlias } = gateway
   const upstream = options.upstream ?? (await hostResolver({ network: egress, clock, random }))
-  const path = options.hostsFile ?? hostsFileOf(platform())
-  const hosts = path === false ? undefined : await hostsLayer(path, hostAlias, clock)
+  const hosts =
+    options.hostsFile === false
+      ? undefined
+      : await hostsFile({
+          clock,
+          ...(options.hostsFile !== undefined && { path: options.hostsFile }),
+          // In the host's file 127.0.0.1 is the host; in a guest the host alias is.
+          ...(hostAlias !== undefined && { loopback: [hostAlias] }),
+        })
   const server = createDnsServer({
     clock,
     upstream,
-    layers: [
-      remember(({ client, names: chain, ip, ttl }) => {
-        if (client.guest === undefined) return
-        names.remember(client.guest, { chain, addresses: [ip], ttlMs: ttl * 1000 })
-      }),
-      ...(options.layers ?? []),
-    ],
+    memory: names,
+    ...(options.layers && { layers: options.layers }),
+    ...(hosts && { hosts }),
     names: [
       dockerInternal({
         ...(hostAlias !== undefined && { host: [hostAlias] }),
         gateway: [gateway.address],
       }),
-      ...(hosts ? [hosts.layer] : []),
     ],
   })
-  const close = async (): Promise<void> => {
-    await hosts?.[Symbol.asyncDispose]()
-    await server.close()
-  }
   try {
     const at = { ip: gateway.address, port: 53 }
     await server.listen(gateway.network, at, { guestOf: ({ ip }) => guestAt(gateway, ip) })
-    return { server, close }
+    return { server, close: () => server.close() }
   } catch (error) {
-    await close()
+    await server.close()
     throw new NetkitError(
       'NETKIT_DNS_LISTEN',
       `The resolver for guests could not be started on ${gateway.address}:53.`,
