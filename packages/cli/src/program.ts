@@ -2,6 +2,12 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { errorCode, isNetkitError } from '@netkit/core'
+import {
+  dnsCommand,
+  explainDnsCommand,
+  type DnsChainOptions,
+  type DnsCommandOptions,
+} from './commands/dns.ts'
 import { gatewayCommand, type GatewayCommandOptions } from './commands/gateway.ts'
 import { upCommand, type UpCommandOptions } from './commands/up.ts'
 import { forwardCommand, type ForwardCommandOptions } from './commands/forward.ts'
@@ -35,6 +41,9 @@ export function exitCodeOf(error: unknown): ExitCode {
 const configurationCodes = new Set<string>([
   'NETKIT_ADDRESS_INVALID',
   'NETKIT_CIDR_INVALID',
+  'NETKIT_DNS_NAME',
+  'NETKIT_DNS_OPTION',
+  'NETKIT_DNS_RECORD',
   'NETKIT_FORWARD_INVALID',
   'NETKIT_MTU',
   'NETKIT_PATH_TOO_LONG',
@@ -206,6 +215,61 @@ Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong optio
         execute(options, (reporter, signal) =>
           forwardCommand(forwards ?? [], options, reporter, signal),
         ),
+    )
+
+  program
+    .command('dns')
+    .description(
+      'The resolver alone, on this host: the host’s own name service, and names of yours.',
+    )
+    .requiredOption('--listen <ip:port>', 'where to serve, UDP and TCP; repeat for more', collect)
+    .option(
+      '--server <ip[:port]>',
+      'ask this server, not the host’s resolver; repeat for more',
+      collect,
+    )
+    .option(
+      '--name <name=ip>',
+      'a name of yours; "*.apps.test" is all below; repeat for more',
+      collect,
+    )
+    .option('--allow <cidr>', 'clients that may ask besides this host; repeat for more', collect)
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit dns --listen 127.0.0.1:5353
+  netkit dns --listen 127.0.0.1:5353 --name app.test=192.0.2.1 --name "*.apps.test=192.0.2.2"
+  netkit dns --listen 0.0.0.0:53 --allow 192.168.0.0/16
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action((options: DnsCommandOptions & { json?: true }) =>
+      execute(options, (reporter, signal) => dnsCommand(options, reporter, signal)),
+    )
+
+  const explain = program
+    .command('explain')
+    .description('Why a name, a URL or a flow goes where it goes.')
+  explain
+    .command('dns')
+    .description('Asks for a name as a guest would, and tells what each layer did.')
+    .argument('<name>')
+    .argument('[type]', 'A, AAAA, SRV, TYPE65535, …', 'A')
+    .option(
+      '--server <ip[:port]>',
+      'ask this server, not the host’s resolver; repeat for more',
+      collect,
+    )
+    .option('--name <name=ip>', 'a name of yours; repeat for more', collect)
+    .addOption(json())
+    .addHelpText(
+      'after',
+      '\nExit status: 0 answered (also: does not exist), 1 could not be found out, 2 wrong options.',
+    )
+    .action((name: string, type: string, options: DnsChainOptions & { json?: true }) =>
+      execute(options, (reporter) => explainDnsCommand(name, type, options, reporter)),
     )
 
   try {
