@@ -16,6 +16,12 @@ interface Report {
   testResults: { name: string; assertionResults: { title: string; status: string }[] }[]
 }
 
+/** Where the page's short paths lead. */
+function fileOf(path: string): string {
+  if (path.startsWith('frames/')) return `packages/frames/src/${path.slice('frames/'.length)}`
+  return path.startsWith('test/') ? `packages/tcpip/${path}` : `packages/tcpip/src/${path}`
+}
+
 const root = new URL('..', import.meta.url).pathname
 const page = readFileSync(join(root, PAGE), 'utf8')
 const problems: string[] = []
@@ -35,9 +41,7 @@ for (const line of page.split('\n')) {
 const named = new Map<string, Set<string>>()
 for (const [, path, title] of page.matchAll(/`([\w/.-]+[.]test[.]ts) › ([^`]+)`/g)) {
   if (path === undefined || title === undefined) continue
-  const file = path.startsWith('frames/')
-    ? `packages/frames/src/${path.slice('frames/'.length)}`
-    : `packages/tcpip/src/${path}`
+  const file = fileOf(path)
   named.set(file, (named.get(file) ?? new Set()).add(title))
 }
 

@@ -1,6 +1,6 @@
 import { seededRandom } from '@netkit/core'
 import { expect, test } from 'vitest'
-import { VirtualClock } from './simulator/virtual-clock.ts'
+import { VirtualClock } from '../test/simulator/virtual-clock.ts'
 import { ClockTimerWheel } from './timer-wheel.ts'
 
 test('timers fire at their deadline or within a tick of it, never before', () => {

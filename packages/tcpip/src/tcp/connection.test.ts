@@ -1,8 +1,8 @@
 import { type ByteStream, seededRandom } from '@netkit/core'
 import { expect, test } from 'vitest'
-import { CheckingReader, patternBlock } from '../simulator/recorder.ts'
-import { SimulatedHost } from '../simulator/simulated-host.ts'
-import { VirtualClock } from '../simulator/virtual-clock.ts'
+import { CheckingReader, patternBlock } from '../../test/simulator/recorder.ts'
+import { SimulatedHost } from '../../test/simulator/simulated-host.ts'
+import { VirtualClock } from '../../test/simulator/virtual-clock.ts'
 
 test('bulk data both ways arrives once and in order, and nothing is held afterwards', () => {
   const clock = new VirtualClock()

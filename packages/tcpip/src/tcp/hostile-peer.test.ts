@@ -1,7 +1,7 @@
 /** What a hostile or broken peer sends. Afterwards nothing is held, and the counters tell what was dropped. */
 
 import { describe, expect, test } from 'vitest'
-import { SegmentScript, tcp } from '../simulator/segment-script.ts'
+import { SegmentScript, tcp } from '../../test/simulator/segment-script.ts'
 import { MAX_OUT_OF_ORDER_RANGES } from './limits.ts'
 
 function heldBy(script: SegmentScript): Record<string, number> {

@@ -2,8 +2,8 @@
 
 import { seededRandom } from '@netkit/core'
 import { describe, expect, test } from 'vitest'
-import { SegmentScript, tcp } from '../simulator/segment-script.ts'
-import { VirtualClock } from '../simulator/virtual-clock.ts'
+import { SegmentScript, tcp } from '../../test/simulator/segment-script.ts'
+import { VirtualClock } from '../../test/simulator/virtual-clock.ts'
 import { InitialSequenceNumbers } from './initial-sequence-numbers.ts'
 import { siphash } from './siphash.ts'
 

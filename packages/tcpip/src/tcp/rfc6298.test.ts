@@ -1,7 +1,7 @@
 /** RFC 6298: the retransmission timer. */
 
 import { describe, expect, test } from 'vitest'
-import { SegmentScript, tcp } from '../simulator/segment-script.ts'
+import { SegmentScript, tcp } from '../../test/simulator/segment-script.ts'
 import { RttEstimator } from './rtt-estimator.ts'
 
 describe('the estimate', () => {

@@ -1,7 +1,7 @@
 /** RFC 2018 and RFC 6675: selective acknowledgments; RFC 6582: without them. */
 
 import { describe, expect, test } from 'vitest'
-import { SegmentScript, type SegmentText, tcp } from '../simulator/segment-script.ts'
+import { SegmentScript, type SegmentText, tcp } from '../../test/simulator/segment-script.ts'
 import { SackScoreboard } from './sack-scoreboard.ts'
 
 const SACK = { syn: { sackPermitted: true } }

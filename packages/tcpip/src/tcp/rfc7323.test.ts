@@ -1,7 +1,7 @@
 /** RFC 7323: window scale, timestamps, PAWS. */
 
 import { describe, expect, test } from 'vitest'
-import { SegmentScript, tcp } from '../simulator/segment-script.ts'
+import { SegmentScript, tcp } from '../../test/simulator/segment-script.ts'
 
 const STAMPED = { syn: { timestamps: [1000, 0] as const } }
 

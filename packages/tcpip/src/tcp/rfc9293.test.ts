@@ -2,7 +2,7 @@
 
 import { Block, blockOf } from '@netkit/core'
 import { describe, expect, test } from 'vitest'
-import { SegmentScript, tcp } from '../simulator/segment-script.ts'
+import { SegmentScript, tcp } from '../../test/simulator/segment-script.ts'
 import { SegmentIn, resetReply } from './segment.ts'
 
 describe('opening (3.5)', () => {

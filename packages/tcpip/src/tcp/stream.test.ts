@@ -10,8 +10,8 @@ import {
 } from '@netkit/core'
 import { streamNetworkCompliance } from '@netkit/core/compliance'
 import { describe, test } from 'vitest'
-import { FaultLink } from '../simulator/fault-link.ts'
-import { SimulatedHost } from '../simulator/simulated-host.ts'
+import { FaultLink } from '../../test/simulator/fault-link.ts'
+import { SimulatedHost } from '../../test/simulator/simulated-host.ts'
 
 /** Two hosts for each connection, joined by a wire without faults, in real time. */
 class WirePerConnection implements Dialer, Acceptor {

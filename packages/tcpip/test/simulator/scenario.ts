@@ -8,7 +8,7 @@
  */
 
 import { seededRandom } from '@netkit/core'
-import { ByteBudget, type TcpConnection, type TcpSettings } from '../tcp/index.ts'
+import { ByteBudget, type TcpConnection, type TcpSettings } from '../../src/tcp/index.ts'
 import { type Fault, FaultLink } from './fault-link.ts'
 import { CheckingReader, patternBlock } from './recorder.ts'
 import { SimulatedHost } from './simulated-host.ts'
@@ -51,6 +51,7 @@ export interface ScenarioResult {
   /** When both consumers had everything. */
   readonly elapsedMs: number
   readonly retransmits: number
+  readonly timeouts: number
   readonly segments: number
 }
 
@@ -211,6 +212,7 @@ export function runScenario(parameters: ScenarioParameters): ScenarioResult {
     problems,
     elapsedMs,
     retransmits: snapshots.reduce((sum, snapshot) => sum + (snapshot?.retransmits ?? 0), 0),
+    timeouts: snapshots.reduce((sum, snapshot) => sum + (snapshot?.timeouts ?? 0), 0),
     segments: links.reduce((sum, link) => sum + link.sent, 0),
   }
 }

@@ -5,7 +5,7 @@
 
 import { Block, BlockPool, type Clock, type IpEndpoint, type Random } from '@netkit/core'
 import { type FrameRoom, TCP_FLAG, TCP_HEADER_LENGTH, TcpView, encodeTcp } from '@netkit/frames'
-import { RECEIVE_BLOCK_BYTES } from '../tcp/limits.ts'
+import { RECEIVE_BLOCK_BYTES } from '../../src/tcp/limits.ts'
 import {
   InitialSequenceNumbers,
   type Runnable,
@@ -19,8 +19,8 @@ import {
   openPassive,
   resetReply,
   synFields,
-} from '../tcp/index.ts'
-import { ClockTimerWheel } from '../timer-wheel.ts'
+} from '../../src/tcp/index.ts'
+import { ClockTimerWheel } from '../../src/timer-wheel.ts'
 import { WindowMonitor } from './window-monitor.ts'
 
 /** A block pool that knows how many of its blocks are out. */

@@ -21,7 +21,7 @@ import {
   tcpOptionsLength,
   writeTcpOptions,
 } from '@netkit/frames'
-import { ByteBudget, type TcpConnection, type TcpSettings } from '../tcp/index.ts'
+import { ByteBudget, type TcpConnection, type TcpSettings } from '../../src/tcp/index.ts'
 import { CheckingReader } from './recorder.ts'
 import { SimulatedHost } from './simulated-host.ts'
 import { VirtualClock } from './virtual-clock.ts'
