@@ -9,12 +9,14 @@ import {
   encodeArp,
   encodeEthernet,
   encodeIpv4,
+  encodeTcp,
   encodeUdp,
   ETHER_TYPE,
   EthernetView,
   IP_PROTOCOL,
   Ipv4View,
   pseudoHeader4,
+  TcpView,
 } from '@netkit/frames'
 import type { FrameLink, FrameSink } from '@netkit/frames'
 
@@ -32,6 +34,19 @@ export interface SeenPacket {
   readonly payload: Uint8Array
   readonly ip: Ipv4View
 }
+
+/** A TCP segment that the gateway sent. */
+export interface SeenSegment {
+  readonly source: number
+  readonly sourcePort: number
+  readonly destinationPort: number
+  readonly seq: number
+  readonly ack: number
+  readonly flags: number
+  readonly payload: Uint8Array
+}
+
+const NOTHING = new Uint8Array(0)
 
 /** The guest. */
 export class RawGuest implements FrameSink {
@@ -165,6 +180,61 @@ export class RawGuest implements FrameSink {
       options.from ?? this.ip,
     )
     return this.ipv4(IP_PROTOCOL.udp, datagram, { to, ...options })
+  }
+
+  /** A TCP segment; options follow the header as they are given. */
+  tcp(
+    sourcePort: number,
+    to: number,
+    destinationPort: number,
+    fields: {
+      flags: number
+      seq: number
+      ack?: number
+      window?: number
+      options?: readonly number[]
+      payload?: Uint8Array
+    },
+  ): Uint8Array {
+    const { flags, seq, ack = 0, window = 65_535, options = [], payload = NOTHING } = fields
+    const block = blockOf(new Uint8Array(20 + options.length + payload.length))
+    const header = {
+      sourcePort,
+      destinationPort,
+      sequence: seq,
+      acknowledgment: ack,
+      flags,
+      window,
+      optionsLength: options.length,
+    }
+    encodeTcp(header, block, 0)
+    block.bytes.set(options, 20)
+    block.bytes.set(payload, 20 + options.length)
+    const pseudo = pseudoHeader4(this.ip, to, IP_PROTOCOL.tcp, block.length)
+    block.view.setUint16(16, checksum(block, 0, block.length, pseudo))
+    return this.ipv4(IP_PROTOCOL.tcp, block.bytes, { to })
+  }
+
+  /** Takes the TCP segments among the received frames out; each must be sound. */
+  takeTcp(): SeenSegment[] {
+    return this.takeIpv4()
+      .filter(({ protocol }) => protocol === IP_PROTOCOL.tcp)
+      .map(({ payload, source, destination }) => {
+        const view = new TcpView().at(blockOf(payload), 0, payload.length)
+        const pseudo = pseudoHeader4(source, destination, IP_PROTOCOL.tcp, payload.length)
+        if (view.check() !== undefined || !view.verifyChecksum(pseudo))
+          throw new Error('the gateway sent a bad segment')
+        const { sourcePort, destinationPort, sequence, acknowledgment, flags } = view
+        return {
+          source,
+          sourcePort,
+          destinationPort,
+          seq: sequence,
+          ack: acknowledgment,
+          flags,
+          payload: payload.slice(view.headerLength),
+        }
+      })
   }
 
   /** Takes all received frames out. */

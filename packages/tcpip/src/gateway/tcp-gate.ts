@@ -199,8 +199,11 @@ export class TcpGate implements FlowOwner {
   flowClosed(flow: TcpFlow): void {
     const gate = this.#flows.get(flow)
     if (!gate) return
-    const closed = gate.record.connection?.snapshot().closed
-    this.#end(gate, errorCode(closed?.error) ?? closed?.kind ?? 'fin')
+    // The connection knows its reason when this call has returned.
+    this.#engine.clock.defer(() => {
+      const closed = gate.record.connection?.snapshot().closed
+      this.#end(gate, errorCode(closed?.error) ?? closed?.kind ?? 'fin')
+    })
   }
 
   flowAborted(flow: TcpFlow, error: Error): void {
