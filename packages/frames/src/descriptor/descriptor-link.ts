@@ -141,12 +141,13 @@ export class DescriptorLink extends PacketLink {
     const { sink } = this
     let reads = 0
     let waits = false
+    let starved = false
     let any = false
     while (!this.#paused && reads < DESCRIPTOR_READS_PER_TURN && this.state === 'up') {
       const block = this.#inbox.reserve(this.longestFrame)
       if (block === undefined) {
-        this.#retryLater()
-        return
+        starved = true
+        break
       }
       const { offset } = this.#inbox
       const length = this.#descriptor.receive(
@@ -163,8 +164,10 @@ export class DescriptorLink extends PacketLink {
       any = true
       this.receive(block, offset, length)
     }
+    // Also when the blocks ran out: the sink may let go of them at the end of the batch, and not before.
     if (any) sink?.batchEnd()
-    if (waits || this.#paused) this.#poll()
+    if (starved) this.#retryLater()
+    else if (waits || this.#paused) this.#poll()
     else this.clock.yield(() => this.#drain())
   }
 
