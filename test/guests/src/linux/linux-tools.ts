@@ -119,7 +119,8 @@ export function linuxTools(guest: Pick<LinuxGuest, 'exec'>): GuestTools {
     },
 
     async resolve(name) {
-      const { stdout } = await guest.exec(`nslookup -type=a ${quote(name)}`)
+      // With its final dot, the name is asked for as it is: busybox would try the search list alone for a short one.
+      const { stdout } = await guest.exec(`nslookup -type=a ${quote(name.replace(/\.?$/, '.'))}`)
       // The resolver's own address comes first; answers follow the name they belong to.
       const answers = stdout
         .split(/\nName:/)
