@@ -1,0 +1,58 @@
+/** Addresses of the VPN lab, all in 198.18.0.0/15. */
+
+/** The network the host is at: its DNS server and a web server. */
+export const HOME = '198.18.8.1'
+/** The host's address in it. */
+export const HOST = '198.18.8.2'
+/** The host's end of the tunnel. */
+export const TUNNEL = '198.18.7.1'
+/** What is behind the tunnel. */
+export const OFFICE = '198.18.7.2'
+
+/** The long flow: so many lines, one each so many `ms`. */
+export const SLOW_LINES = 150
+export const SLOW_MS = 100
+
+/** Queries that a guest and the host are both asked; `dig`'s own words. */
+export const QUERIES = [
+  'wiki.corp.test A',
+  'WIKI.Corp.Test A',
+  'wiki.corp.test AAAA',
+  'wiki.corp.test TXT',
+  'wiki.corp.test TXT +tcp',
+  'wiki.corp.test TXT +ignore +bufsize=512',
+  'wiki.corp.test MX',
+  'wiki.corp.test CAA',
+  'wiki.corp.test HTTPS',
+  'wiki.corp.test TYPE65535',
+  'wiki.corp.test A +noedns',
+  'wiki.corp.test NAPTR',
+  '_ldap._tcp.corp.test SRV',
+  '_ldap._tcp.corp.test SRV +tcp',
+  'alias.corp.test A',
+  '-x 198.18.7.2',
+  'missing.corp.test A',
+] as const
+
+/** What the host's side of the lab found out. */
+export interface VpnReport {
+  /** `net.ipv4.ip_forward` of the host namespace: nothing a guest sends as its own can leave. */
+  readonly forwarding: string
+  readonly before: { readonly office: string; readonly home: string; readonly page: string }
+  readonly up: {
+    /** From the change of resolv.conf until the guest saw it, `ms`. */
+    readonly seenAfterMs: number
+    readonly page: string
+    readonly glibc: string
+    readonly busybox: string
+    /** Status and answers of each query, as the host got them and as the guest did. */
+    readonly answers: Readonly<Record<string, { readonly host: string; readonly guest: string }>>
+  }
+  readonly down: {
+    readonly host: string
+    readonly guest: string
+    readonly home: string
+    /** What came over the connection that was open all the while. */
+    readonly longFlow: string
+  }
+}
