@@ -11,6 +11,7 @@ import type { ControlBlock } from './control-block.ts'
 import {
   CHALLENGE_ACKS_PER_SECOND,
   HALF_CLOSED_KEEPALIVE,
+  MAX_DUPLICATE_ACKS_OWED,
   TIMESTAMP_VALID_MS,
   TIME_WAIT_MS,
 } from './limits.ts'
@@ -219,7 +220,7 @@ function synchronized(
       tcb.counters.duplicatesIn++
       tcb.ackNow = true
       if (tcb.state === 'TIME-WAIT' && fin > 0) tcb.lifeTimer.arm(TIME_WAIT_MS)
-    } else if (seq < tcb.rcvNxt) challenge(tcb, now)
+    }
     return
   }
   if (!mayReceive(tcb.state)) return
@@ -248,7 +249,7 @@ function outOfOrder(tcb: ControlBlock): void {
   tcb.counters.outOfOrderIn++
   // RFC 5681 4.2: at once. A peer with SACK needs to hear it once per batch; one without counts.
   tcb.ackNow = true
-  if (!tcb.sack) tcb.duplicateAcksOwed++
+  if (!tcb.sack && tcb.duplicateAcksOwed < MAX_DUPLICATE_ACKS_OWED) tcb.duplicateAcksOwed++
 }
 
 function payload(

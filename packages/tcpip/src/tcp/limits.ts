@@ -19,6 +19,8 @@ export const MAX_SYN_ACK_RETRANSMISSIONS = 5
 
 /** RFC 9293 3.8.6.3: below 0.5 s. */
 export const DELAYED_ACK_MS = 40
+/** Duplicate ACKs that wait for credit: three start the peer's recovery, the rest inflates its window by what has left the network. */
+export const MAX_DUPLICATE_ACKS_OWED = 64
 /** Segments that are acknowledged at once when a flow starts, so that the peer's slow start is not held back (as Linux does). */
 export const QUICK_ACKS = 16
 

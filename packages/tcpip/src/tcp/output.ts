@@ -192,6 +192,8 @@ export function output(tcb: ControlBlock): void {
     return
   }
   while (tcb.duplicateAcksOwed > 0 && sendAck(tcb)) tcb.duplicateAcksOwed--
+  // Full segments have no room for SACK blocks: in a flow that sends as well, a hole is told by an ACK of its own.
+  if (tcb.ackNow && tcb.sack && tcb.reassembly.count > 0) sendAck(tcb)
   if (maySend(tcb.state)) {
     sendSegments(tcb)
     armRetransmission(tcb)

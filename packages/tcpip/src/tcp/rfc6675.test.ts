@@ -47,6 +47,19 @@ describe('sending SACKs (RFC 2018)', () => {
     script.expect(tcp({ sack: [[101, 301]] }))
   })
 
+  test('a hole is told even while full segments leave, which have no room for blocks', () => {
+    const script = SegmentScript.established(SACK)
+    script.host.blocked = true
+    script.write(2920)
+    script.host.blocked = false
+    script.send(tcp({ seq: 101, length: 100 }))
+    script.expect(
+      tcp({ length: 0, sack: [[101, 201]] }),
+      tcp({ length: 1460, sack: [] }),
+      tcp({ length: 1460, sack: [] }),
+    )
+  })
+
   test('three blocks fit beside timestamps, four without', () => {
     const plain = SegmentScript.established(SACK)
     plain.send(...holes(false))
@@ -157,6 +170,16 @@ describe('recovery with SACK (RFC 6675 5)', () => {
     script.send(tcp({ ack: 1461 }))
     script.advance(5000)
     expect(starts(script.take())).toContain(1461)
+  })
+
+  test('what is acknowledged leaves the scoreboard: bytes in flight are counted right after recovery', () => {
+    const script = SegmentScript.established(SACK)
+    script.write(14_600)
+    script.take()
+    script.send(tcp({ ack: 1, sack: [[1461, 14_601]] }))
+    script.send(tcp({ ack: 14_601 }))
+    script.write(2920)
+    expect(script.connection.snapshot().inFlight).toBe(2920)
   })
 
   test('SACK blocks beyond what was sent are ignored', () => {
