@@ -1,11 +1,11 @@
 /**
  * Two TCPs over faulty wires, seed by seed.
  *
- * `NETKIT_TCP_SEEDS=5000..8000` runs other seeds, `NETKIT_TCP_REPLAY=<file>` one failing run again: each failure writes its
- * parameters into a file whose name it tells.
+ * `NETKIT_TCP_SEEDS=5000..8000` runs other seeds. Each failure writes its parameters into a file and tells how `replay.ts` shows
+ * that run again, segment by segment.
  */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -19,7 +19,7 @@ import {
 } from './scenario.ts'
 import { SCENARIOS, scenario } from './scenarios.ts'
 
-const { NETKIT_TCP_SEEDS: range = '0..150', NETKIT_TCP_REPLAY: replay } = process.env
+const { NETKIT_TCP_SEEDS: range = '0..150' } = process.env
 const [firstSeed = 0, endSeed = 0] = range.split('..').map(Number)
 
 function check(parameters: ScenarioParameters): string[] {
@@ -29,7 +29,7 @@ function check(parameters: ScenarioParameters): string[] {
   mkdirSync(folder, { recursive: true })
   const file = join(folder, `${parameters.name.replaceAll(' ', '-')}-${parameters.seed}.json`)
   writeFileSync(file, JSON.stringify(parameters, undefined, 2))
-  return [`${problems.join('; ')}. Play it again with NETKIT_TCP_REPLAY=${file}`]
+  return [`${problems.join('; ')}. Play it again: pnpm replay:tcp ${file}`]
 }
 
 describe('each byte once and in order, or an honest timeout', () => {
@@ -104,10 +104,3 @@ describe('progress', () => {
     expect(transfer(3_000_000, 1, faults).elapsedMs).toBeLessThanOrEqual(1000 + 1700)
   })
 })
-
-if (replay !== undefined) {
-  test('the replayed run', () => {
-    const parameters = JSON.parse(readFileSync(replay, 'utf8')) as ScenarioParameters
-    expect(runScenario(parameters).problems).toEqual([])
-  })
-}

@@ -127,8 +127,11 @@ class Player {
   }
 }
 
-/** Runs it. */
-export function runScenario(parameters: ScenarioParameters): ScenarioResult {
+/** Runs it. `trace` is told of each segment that an end sends. */
+export function runScenario(
+  parameters: ScenarioParameters,
+  trace?: (atMs: number, end: number, segment: Uint8Array) => void,
+): ScenarioResult {
   const clock = new VirtualClock()
   const random = seededRandom(parameters.seed)
   const budgets = [new ByteBudget(64 * 1024 * 1024), new ByteBudget(64 * 1024 * 1024)] as const
@@ -145,7 +148,10 @@ export function runScenario(parameters: ScenarioParameters): ScenarioResult {
       tcp: { ...end.tcp, budget: budgets[index] },
       isn: end.isn,
       timestampOffset: end.timestampOffset,
-      send: (segment) => links[index]?.send(segment),
+      send: (segment) => {
+        trace?.(clock.now(), index, segment)
+        links[index]?.send(segment)
+      },
     })
     return new Player(host, end, clock, index === 0 ? [1, 2] : [2, 1])
   })

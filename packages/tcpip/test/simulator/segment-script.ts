@@ -13,7 +13,6 @@
 
 import { Block, blockOf, seededRandom } from '@netkit/core'
 import {
-  TCP_FLAG,
   TCP_HEADER_LENGTH,
   TcpOptions,
   TcpView,
@@ -23,49 +22,17 @@ import {
 } from '@netkit/frames'
 import { ByteBudget, type TcpConnection, type TcpSettings } from '../../src/tcp/index.ts'
 import { CheckingReader } from './recorder.ts'
+import {
+  type SegmentText,
+  describeSegment,
+  flagBits,
+  readSegment,
+  segmentMatches,
+} from './segment-text.ts'
 import { SimulatedHost } from './simulated-host.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
-/** A segment, as far as a test cares. */
-export interface SegmentText {
-  /** Letters of SYN, FIN, RST, PSH, ACK. Sent: default `A`. Expected: PSH counts only if named. */
-  readonly flags?: string
-  readonly seq?: number
-  readonly ack?: number
-  /** As on the wire, not scaled. */
-  readonly window?: number
-  readonly data?: string
-  /** Payload bytes; sent: as many `x`. */
-  readonly length?: number
-  readonly mss?: number
-  readonly windowScale?: number
-  readonly sackPermitted?: boolean
-  /** Left and right edges. */
-  readonly sack?: readonly (readonly [number, number])[]
-  /** TSval and TSecr; expected: `true` if there are any. */
-  readonly timestamps?: readonly [number, number] | boolean
-  /** Sent: these bytes as the options, instead of those above. */
-  readonly rawOptions?: readonly number[]
-}
-
-/** Names a segment. */
-export function tcp(segment: SegmentText): SegmentText {
-  return segment
-}
-
-const LETTERS: readonly (readonly [string, number])[] = [
-  ['S', TCP_FLAG.syn],
-  ['F', TCP_FLAG.fin],
-  ['R', TCP_FLAG.rst],
-  ['P', TCP_FLAG.psh],
-  ['A', TCP_FLAG.ack],
-  ['U', TCP_FLAG.urg],
-]
-
-const flagBits = (letters: string): number =>
-  LETTERS.reduce((sum, [letter, bit]) => sum | (letters.includes(letter) ? bit : 0), 0)
-
-const relative = (number: number, initial: number): number => (number - initial) | 0
+export { type SegmentText, tcp } from './segment-text.ts'
 
 /** How the script is set up. */
 export interface SegmentScriptOptions {
@@ -97,8 +64,6 @@ export class SegmentScript {
   /** What the peer sends next, unless told otherwise, and has acknowledged. */
   #next = 0
   #acknowledged = 0
-  readonly #out = new TcpView()
-  readonly #outOptions = new TcpOptions()
 
   constructor(options: SegmentScriptOptions = {}) {
     this.#options = options
@@ -115,7 +80,7 @@ export class SegmentScript {
       isn: this.#iss,
       timestampOffset: 7000,
       send: (bytes) => {
-        this.#left.push(this.#read(bytes))
+        this.#left.push(readSegment(bytes, this.#iss, this.#irs))
       },
     })
     this.host.accept = (connection) => this.#adopt(connection)
@@ -188,9 +153,7 @@ export class SegmentScript {
       actual.length === expected.length &&
       expected.every((segment, i) => segmentMatches(segment, actual[i]))
     if (matches) return
-    const show = (list: readonly SegmentText[]): string =>
-      list.length === 0 ? '  nothing' : list.map((segment) => `  ${describe(segment)}`).join('\n')
-    throw new Error(`Expected\n${show(expected)}\nbut there left\n${show(actual)}`)
+    throw new Error(`Expected\n${listed(expected)}\nbut there left\n${listed(actual)}`)
   }
 
   #write(segment: SegmentText): Uint8Array<ArrayBuffer> {
@@ -240,59 +203,9 @@ export class SegmentScript {
     }
     return block.bytes as Uint8Array<ArrayBuffer>
   }
-
-  #read(bytes: Uint8Array): SegmentText {
-    const view = this.#out.at(new Block(bytes), 0, bytes.length)
-    const options = this.#outOptions.parse(view.block, view.optionsOffset, view.optionsLength)
-    const { payloadOffset, payloadLength } = view
-    return {
-      flags: LETTERS.filter(([, bit]) => (view.flags & bit) !== 0)
-        .map(([letter]) => letter)
-        .join(''),
-      seq: relative(view.sequence, this.#iss),
-      ack: view.ack ? relative(view.acknowledgment, this.#irs) : 0,
-      window: view.window,
-      data: new TextDecoder().decode(bytes.subarray(payloadOffset, payloadOffset + payloadLength)),
-      length: payloadLength,
-      mss: options.mss,
-      windowScale: options.windowScale,
-      sackPermitted: options.sackPermitted,
-      sack: Array.from({ length: options.sackCount }, (_, i) => [
-        relative(options.sackLeft[i] ?? 0, this.#irs),
-        relative(options.sackRight[i] ?? 0, this.#irs),
-      ]),
-      timestamps: options.hasTimestamps ? [options.timestampValue, options.timestampEcho] : false,
-    }
-  }
 }
 
-function segmentMatches(expected: SegmentText, actual: SegmentText | undefined): boolean {
-  if (actual === undefined) return false
-  for (const [key, value] of Object.entries(expected)) {
-    let seen: unknown = actual[key as keyof SegmentText]
-    if (key === 'flags') {
-      const wanted = flagBits(String(value))
-      const ignored = (wanted & TCP_FLAG.psh) === 0 ? TCP_FLAG.psh : 0
-      if ((flagBits(String(seen)) & ~ignored) !== wanted) return false
-      continue
-    }
-    if (key === 'timestamps' && value === true) seen = seen !== false
-    if (JSON.stringify(seen) !== JSON.stringify(value)) return false
-  }
-  return true
-}
-
-function describe(segment: SegmentText): string {
-  return Object.entries(segment)
-    .filter(([key, value]) => {
-      if (key === 'data') return typeof value === 'string' && value.length > 0 && value.length < 20
-      return (
-        value !== false &&
-        value !== -1 &&
-        !(key === 'mss' && value === 0) &&
-        !(Array.isArray(value) && value.length === 0)
-      )
-    })
-    .map(([key, value]) => `${key} ${JSON.stringify(value)}`)
-    .join(', ')
+function listed(segments: readonly SegmentText[]): string {
+  if (segments.length === 0) return '  nothing'
+  return segments.map((segment) => `  ${describeSegment(segment)}`).join('\n')
 }
