@@ -35,6 +35,18 @@ export const RESOLVE_PENDING = 256
 /** Datagrams of an engine that wait for an address (RFC 1122 2.3.2.2 asks for at least one). */
 export const RESOLVE_QUEUE = 64
 
+// --- Router advertisements ---
+
+/** Room for the longest neighbor discovery message that we send. */
+export const NDP_MESSAGE_MAX_BYTES = 512
+/** Between two advertisements to all (RFC 4861 6.2.1: MaxRtrAdvInterval's default is 600 s). */
+export const RA_INTERVAL_MS = 300_000
+/** How long we are a default router without another advertisement, `s` (RFC 4861 6.2.1: three intervals). */
+export const RA_LIFETIME_S = 1_800
+/** How long an address from our prefix is valid, and is used for new connections, `s`. */
+export const RA_VALID_LIFETIME_S = 86_400
+export const RA_PREFERRED_LIFETIME_S = 14_400
+
 // --- DHCP ---
 
 /** Lease time. A laptop sleeps overnight and wakes with the same address. */

@@ -7,6 +7,7 @@ import type { DropReason as DecodeReason } from '@netkit/frames'
 export const ENGINE_DROP_REASONS = {
   'ethernet-vlan': 'the frame carries an 802.1Q tag for a VLAN; the link has none',
   'ethernet-unknown-type': 'neither ARP nor IPv4 nor IPv6',
+  'ipv6-off': 'IPv6 is not offered on this network',
   'ethernet-group-source': 'the source address is a multicast address',
   'ethernet-foreign': 'the frame is for another station, and nobody here has its address',
   'mac-spoofed': "the source address is the gateway's or belongs to another guest",

@@ -29,6 +29,8 @@ import {
   EthernetView,
   IP_PROTOCOL,
   Ipv4View,
+  IPV6_HEADER_LENGTH,
+  Ipv6View,
   MAX_MTU_BYTES,
   memoryLinkPair,
 } from '@netkit/frames'
@@ -40,6 +42,7 @@ import type { EngineContext, TurnWork } from './context.ts'
 import { Icmp } from './icmp.ts'
 import { IpOutput } from './ip-output.ts'
 import { Neighbor, Neighbors } from './neighbors.ts'
+import type { Solicitor } from './neighbors.ts'
 import { Packet } from './packet.ts'
 import { Port } from './port.ts'
 import type { PortOptions, PortOwner } from './port.ts'
@@ -57,11 +60,11 @@ export interface EngineOptions {
   readonly role: Role
 }
 
-const ICMP = IP_PROTOCOL.icmpv4
+const { icmpv4: ICMP, icmpv6: ICMPV6 } = IP_PROTOCOL
 const { udp: UDP, tcp: TCP } = IP_PROTOCOL
 
 /** The engine. */
-export class Engine implements EngineContext, PortOwner {
+export class Engine implements EngineContext, PortOwner, Solicitor {
   readonly clock: Clock
   readonly random: Random
   readonly mac: number
@@ -76,6 +79,7 @@ export class Engine implements EngineContext, PortOwner {
 
   readonly #ethernet = new EthernetView()
   readonly #ipv4 = new Ipv4View()
+  readonly #ipv6 = new Ipv6View()
   readonly #packet = new Packet()
   readonly #reassembly: Reassembly
 
@@ -100,7 +104,7 @@ export class Engine implements EngineContext, PortOwner {
     this.role = options.role
     this.output = new IpOutput(options.mac, options.random.u32())
     this.arp = new Arp(this)
-    this.neighbors = new Neighbors(options.clock, this.arp)
+    this.neighbors = new Neighbors(options.clock, this)
     this.icmp = new Icmp(this)
     this.udp = new Udp(this)
     this.tcp = new Tcp(this)
@@ -158,6 +162,12 @@ export class Engine implements EngineContext, PortOwner {
     for (const neighbor of this.neighbors.all()) {
       if (neighbor.port === port) this.neighbors.forget(neighbor)
     }
+  }
+
+  /** Asks for a neighbor's MAC address, as its family does. */
+  solicit(neighbor: Neighbor): void {
+    if (neighbor.address.family === 4) this.arp.solicit(neighbor)
+    else this.icmp.v6.ndp.solicit(neighbor)
   }
 
   /** The next hop towards an address, one of our own included. */
@@ -268,6 +278,10 @@ export class Engine implements EngineContext, PortOwner {
       case ETHER_TYPE.ipv4:
         this.#ipv4Arrived(port, block, at, size, ethernet.source)
         break
+      case ETHER_TYPE.ipv6:
+        if (this.role.ipv6) this.#ipv6Arrived(port, block, at, size, ethernet.source)
+        else port.drop('ipv6-off')
+        break
       case ETHER_TYPE.arp:
         this.arp.arrived(port, block, at, size, ethernet.source)
         break
@@ -313,6 +327,7 @@ export class Engine implements EngineContext, PortOwner {
       return
     }
     packet.port = port
+    packet.mac = mac
     packet.block = block
     packet.offset = offset
     packet.headerLength = header.headerLength
@@ -342,6 +357,46 @@ export class Engine implements EngineContext, PortOwner {
     this.#deliver(port, packet)
   }
 
+  #ipv6Arrived(port: Port, block: Block, offset: number, length: number, mac: number): void {
+    const header = this.#ipv6.at(block, offset, length)
+    const fault = header.check()
+    if (fault !== undefined) {
+      port.drop(fault)
+      return
+    }
+    const packet = this.#packet
+    packet.port = port
+    packet.mac = mac
+    packet.block = block
+    packet.offset = offset
+    packet.headerLength = IPV6_HEADER_LENGTH
+    packet.protocol = header.protocol
+    packet.ttl = header.hopLimit
+    packet.payloadOffset = header.payloadOffset
+    packet.payloadLength = header.payloadLength
+    packet.dontFragment = true
+    packet.addresses6(block.view, offset)
+    if (isMartian6(packet)) {
+      port.drop('ip-martian')
+      return
+    }
+    packet.group = packet.da >>> 24 === 0xff
+    if (this.#isLoopback(port)) packet.neighbor = this.#loopbackNeighbor(packet.source())
+    else if (!this.role.source(port, packet, mac)) return
+    if (!packet.group && !this.role.owns(packet.da, packet.db, packet.dc, packet.dd)) {
+      this.role.elsewhere(port, packet)
+      return
+    }
+    if (header.isFragment) {
+      packet.protocol = header.fragmentDataHeader
+      packet.payloadOffset = header.fragmentDataOffset
+      packet.payloadLength = header.fragmentDataLength
+      const { identification, fragmentOffset, moreFragments } = header
+      if (!this.#reassembly.add(port, packet, identification, fragmentOffset, moreFragments)) return
+    }
+    this.#deliver(port, packet)
+  }
+
   #isLoopback(port: Port): boolean {
     return port === this.#loopback || port === this.#loopbackEnd
   }
@@ -363,7 +418,9 @@ export class Engine implements EngineContext, PortOwner {
   }
 
   #deliver(port: Port, packet: Packet): void {
-    switch (packet.protocol) {
+    // Each ICMP belongs to its own family.
+    const foreign = packet.family === 4 ? ICMPV6 : ICMP
+    switch (packet.protocol === foreign ? -1 : packet.protocol) {
       case TCP:
         this.tcp.arrived(port, packet)
         break
@@ -371,8 +428,10 @@ export class Engine implements EngineContext, PortOwner {
         this.udp.arrived(port, packet)
         break
       case ICMP:
-        if (packet.family === 4) this.icmp.arrived(port, packet)
-        else port.drop('ip-unknown-protocol')
+        this.icmp.arrived(port, packet)
+        break
+      case ICMPV6:
+        this.icmp.v6.arrived(port, packet)
         break
       default:
         port.drop('ip-unknown-protocol')
@@ -399,4 +458,12 @@ function isMartianSource(address: number): boolean {
 /** 127/8 and 0/8. */
 function isMartianDestination(address: number): boolean {
   return address >>> 24 === 127 || address >>> 24 === 0
+}
+
+/** `::1`, a v4-mapped address, `::` as destination, or a group as source: never on a wire. */
+function isMartian6(packet: Packet): boolean {
+  const { sa, sb, sc, sd, da, db, dc, dd } = packet
+  if (sa >>> 24 === 0xff) return true
+  if (sa === 0 && sb === 0 && (sc === 0xffff || (sc === 0 && sd === 1))) return true
+  return da === 0 && db === 0 && (dc === 0xffff || (dc === 0 && (dd === 0 || dd === 1)))
 }

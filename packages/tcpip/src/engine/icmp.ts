@@ -22,6 +22,7 @@ import { v4Address } from '../address.ts'
 import type { Address } from '../address.ts'
 import { ICMP_QUOTE_BYTES } from '../limits.ts'
 import type { EngineContext } from './context.ts'
+import { Icmpv6 } from './icmpv6.ts'
 import { DONT_FRAGMENT, writeIpv4 } from './ip-header.ts'
 import type { Neighbor } from './neighbors.ts'
 import type { Packet } from './packet.ts'
@@ -32,12 +33,14 @@ const { destinationUnreachable, echoReply, echoRequest } = ICMPV4_TYPE
 
 /** ICMP of one engine. */
 export class Icmp {
+  readonly v6: Icmpv6
   readonly #engine: EngineContext
   readonly #view = new Icmpv4View()
   readonly #quoted = new Ipv4View()
 
   constructor(engine: EngineContext) {
     this.#engine = engine
+    this.v6 = new Icmpv6(engine)
   }
 
   /** A message for one of our addresses, or for a group, came in. */
@@ -102,7 +105,11 @@ export class Icmp {
 
   /** Tells the sender of `packet` that it cannot be delivered, with a code of `ICMPV4_UNREACHABLE`. */
   unreachable(port: Port, packet: Packet, code: number, nextHopMtu = 0): void {
-    if (packet.group || packet.family !== 4) return
+    if (packet.family === 6) {
+      this.v6.unreachable(port, packet, code)
+      return
+    }
+    if (packet.group) return
     const length = Math.min(packet.headerLength + packet.payloadLength, ICMP_QUOTE_BYTES)
     // A host speaks for itself about its ports; about the way to it, the router does.
     const about = code === ICMPV4_UNREACHABLE.port || code === ICMPV4_UNREACHABLE.protocol
@@ -144,10 +151,19 @@ export class Icmp {
     third: number,
     code: number,
   ): void {
+    if (source.family === 6) {
+      const first8 = new DataView(new ArrayBuffer(8))
+      first8.setUint16(0, ports.source)
+      first8.setUint16(2, ports.destination)
+      first8.setUint32(4, third)
+      const quote = new Uint8Array(first8.buffer)
+      this.v6.unreachableFrom(neighbor, source, destination, protocol, quote, code)
+      return
+    }
     const { port, mac } = neighbor
     const about = code === ICMPV4_UNREACHABLE.port
     const from = about ? destination : this.#engine.role.addressTowards(port, 4)
-    if (source.family !== 4 || !from || mac === 0) return
+    if (!from || mac === 0) return
     if (!port.icmpErrors.take(this.#engine.clock.now())) {
       port.drop('icmp-rate')
       return

@@ -3,11 +3,14 @@
  * send passes, so these take plain arguments, and the IPv4 checksum is summed from them rather than read back.
  */
 
-import { ETHER_TYPE, ETHERNET_HEADER_LENGTH, IPV4_HEADER_LENGTH, writeMac } from '@netkit/frames'
+import {
+  ETHER_TYPE,
+  ETHERNET_HEADER_LENGTH,
+  IPV4_HEADER_LENGTH,
+  IPV6_HEADER_LENGTH,
+  writeMac,
+} from '@netkit/frames'
 import type { Address } from '../address.ts'
-
-/** `bytes`. */
-export const IPV6_HEADER_LENGTH = 40
 
 /** Hop limit of what we send (RFC 1700; Linux's default as well). */
 const TTL = 64

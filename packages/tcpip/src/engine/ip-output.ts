@@ -11,12 +11,16 @@
  */
 
 import type { Block } from '@netkit/core'
-import { checksum, ETHERNET_HEADER_LENGTH, IPV4_HEADER_LENGTH } from '@netkit/frames'
+import {
+  checksum,
+  ETHERNET_HEADER_LENGTH,
+  IPV4_HEADER_LENGTH,
+  IPV6_HEADER_LENGTH,
+} from '@netkit/frames'
 import type { Address } from '../address.ts'
 import {
   DONT_FRAGMENT,
   headLength,
-  IPV6_HEADER_LENGTH,
   MORE_FRAGMENTS,
   pseudoHeaderOf,
   writeEthernet,
@@ -111,13 +115,14 @@ export class IpOutput {
     protocol: number,
     payloadLength: number,
     checksumAt: number,
+    hopLimit?: number,
   ): void {
     const block = this.#block
     if (!block) return
     const pseudoHeader = pseudoHeaderOf(source, destination, protocol) + payloadLength
     const value = checksum(block, this.payloadOffset, payloadLength, pseudoHeader)
     block.view.setUint16(this.payloadOffset + checksumAt, value)
-    this.send(mac, source, destination, protocol, payloadLength)
+    this.send(mac, source, destination, protocol, payloadLength, hopLimit)
   }
 
   /**

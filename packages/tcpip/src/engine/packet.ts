@@ -16,6 +16,8 @@ export class Packet {
   port: Port | undefined
   /** Who sent the frame, as far as known: answers go there. */
   neighbor: Neighbor | undefined
+  /** Source of the frame. */
+  mac = 0
   block: Block = NOTHING
   /** First byte of the IP header; of a reassembled packet, of its first fragment's. */
   offset = 0
@@ -68,6 +70,11 @@ export class Packet {
     return this.family === 4
       ? pseudoHeader4(this.sd, this.dd, this.protocol, length)
       : pseudoHeader6(this.block, this.offset + 8, this.protocol, length)
+  }
+
+  /** Whether the sender has no address yet: DHCP, duplicate address detection. */
+  get isUnspecifiedSource(): boolean {
+    return this.sd === 0 && this.sa === 0 && this.sb === 0 && (this.family === 4 || this.sc === 0)
   }
 
   /** The sender's address, as an object to keep. */

@@ -21,6 +21,12 @@ export interface Role {
    * refuses.
    */
   source(port: Port, packet: Packet, mac: number): boolean
+  /** Whether IPv6 is spoken here at all. */
+  readonly ipv6: boolean
+  /** Whether neighbors should take us for a router. */
+  readonly isRouter: boolean
+  /** A router solicitation, advertisement or redirect came in. */
+  routerMessage(port: Port, packet: Packet, type: number): void
   /** Whether an IPv4 destination means everybody in our subnet. */
   isBroadcast(destination: number): boolean
   /** Whether packets to this address end here. */

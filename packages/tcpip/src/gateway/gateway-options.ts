@@ -1,11 +1,11 @@
 /** What a gateway is told, checked and filled in. */
 
-import { NetkitError, parseIpv4, systemClock, systemRandom } from '@netkit/core'
+import { Cidr, NetkitError, parseIpv4, systemClock, systemRandom } from '@netkit/core'
 import type { Clock, Random } from '@netkit/core'
 import { formatMac, isGroupMac, parseMac } from '@netkit/frames'
-import { v4Address } from '../address.ts'
+import { Address, parseAddress, v4Address } from '../address.ts'
 import type { DhcpSettings } from './dhcp-server.ts'
-import type { AddressPlan } from './gateway-role.ts'
+import type { AddressPlan, Ipv6Plan } from './gateway-role.ts'
 import { DEFAULT_SUBNET, guestSubnet, hostAddressIn, planSubnet } from './subnet.ts'
 
 /** The gateway's MAC address unless another is asked for: locally administered, the same after a restart. */
@@ -19,6 +19,15 @@ export interface StaticLease {
   /** Name that the guest is given (option 12). */
   readonly hostName?: string
 }
+
+/** IPv6 for the guests. */
+export interface Ipv6Options {
+  /** The guests' prefix, a /64. Default fd6e:6b65:7a00:65::/64. */
+  readonly prefix?: string
+}
+
+/** Where guests live in IPv6 unless another prefix is asked for: unique local (RFC 4193). */
+export const DEFAULT_IPV6_PREFIX = 'fd6e:6b65:7a00:65::/64'
 
 /** What DHCP hands out beside addresses. */
 export interface DhcpOptions {
@@ -51,6 +60,11 @@ export interface AddressingOptions {
   readonly mac?: string
   /** DHCP; `false` for none. */
   readonly dhcp?: DhcpOptions | false
+  /**
+   * IPv6 for the guests: router advertisements with a /64 that the gateway answers for. Default off; offer it only while the host
+   * has IPv6 egress, or guests try addresses that cannot be reached.
+   */
+  readonly ipv6?: Ipv6Options | false
   /** Answer ARP for every address that is no guest's. Default `false`. */
   readonly proxyArp?: boolean
   /** Guests may not reach each other. Default `false`. */
@@ -115,6 +129,7 @@ export function addressing(options: AddressingOptions, aliasOn: boolean): Addres
     reservations.set(mac, address)
     if (lease.hostName !== undefined) hostNames.set(mac, lease.hostName)
   }
+  const mac = macAddress(options.mac ?? DEFAULT_GATEWAY_MAC, 'mac')
   return {
     plan: {
       ...plan,
@@ -126,8 +141,9 @@ export function addressing(options: AddressingOptions, aliasOn: boolean): Addres
       aliasOn,
       proxyArp: options.proxyArp ?? false,
       isolated: options.isolated ?? false,
+      ipv6: options.ipv6 ? ipv6Plan(options.ipv6, mac) : undefined,
     },
-    mac: macAddress(options.mac ?? DEFAULT_GATEWAY_MAC, 'mac'),
+    mac,
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
     dhcp,
@@ -135,6 +151,25 @@ export function addressing(options: AddressingOptions, aliasOn: boolean): Addres
     hostNames,
     dnsServers: dhcp?.dnsServers?.map((text) => ipv4(text, 'dhcp.dnsServers')) ?? [gateway],
     ntpServers: dhcp?.ntpServers?.map((text) => ipv4(text, 'dhcp.ntpServers')) ?? [],
+  }
+}
+
+function ipv6Plan(options: Ipv6Options, mac: number): Ipv6Plan {
+  const prefix = Cidr.parse(options.prefix ?? DEFAULT_IPV6_PREFIX)
+  if (prefix.family !== 6 || prefix.prefixLength !== 64) {
+    throw new NetkitError(
+      'NETKIT_CIDR_INVALID',
+      `ipv6.prefix: ${prefix.toString()} is not an IPv6 /64, which address autoconfiguration needs. Write fd00:65::/64.`,
+    )
+  }
+  const base = parseAddress(prefix.network, 'ipv6.prefix')
+  // The link-local address from the MAC address (RFC 4291 A): its second lowest bit flipped, ff:fe in the middle.
+  const high = Math.floor(mac / 2 ** 24) ^ 0x02_0000
+  const low = mac % 2 ** 24
+  return {
+    prefix: base,
+    gateway: new Address(base.a, base.b, 0, 1),
+    linkLocal: new Address(0xfe80_0000, 0, (high << 8) | 0xff, 0xfe00_0000 | low),
   }
 }
 

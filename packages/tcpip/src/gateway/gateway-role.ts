@@ -16,8 +16,10 @@ import {
   ArpView,
   ETHER_TYPE,
   formatMac,
+  ICMPV6_TYPE,
   IP_PROTOCOL,
   Ipv4View,
+  Ipv6View,
   isGroupMac,
   writeMac,
 } from '@netkit/frames'
@@ -37,8 +39,19 @@ import { Stations } from './stations.ts'
 import type { SubnetPlan } from './subnet.ts'
 
 const MAPPED = 0xffff
+/** fe80::/10, its first ten bits. */
+const LINK_LOCAL = 0xfe80 >>> 6
 const HOST_UNREACHABLE = 1
 const FRAGMENTATION_NEEDED = 4
+
+/** The gateway's IPv6 addresses. */
+export interface Ipv6Plan {
+  /** First address of the guests' /64. */
+  readonly prefix: Address
+  /** The gateway's own in it. */
+  readonly gateway: Address
+  readonly linkLocal: Address
+}
 
 /** How the gateway's addresses are laid out and what it answers for. */
 export interface AddressPlan extends SubnetPlan {
@@ -49,6 +62,8 @@ export interface AddressPlan extends SubnetPlan {
   readonly proxyArp: boolean
   /** Guests may not reach each other. */
   readonly isolated: boolean
+  /** IPv6; `undefined` while it is off. */
+  readonly ipv6: Ipv6Plan | undefined
 }
 
 /** What the role hands on. */
@@ -57,18 +72,22 @@ export interface GatewayHandlers {
   datagram(port: Port, packet: Packet, udp: UdpView): void
   connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void
+  /** A guest asks for a router advertisement. */
+  routerSolicited(port: Port, packet: Packet): void
   /** A guest claims an address that is not its own. */
   conflict(port: Port, address: string, holder: Port | undefined): void
 }
 
 /** A gateway's role. */
 export class GatewayRole implements Role {
+  readonly isRouter = true
   readonly plan: AddressPlan
   readonly gatewayAddress: Address
   readonly aliasAddress: Address
   readonly #handlers: GatewayHandlers
   readonly #arp = new ArpView()
   readonly #ipv4 = new Ipv4View()
+  readonly #ipv6 = new Ipv6View()
   /** Who spoke last: most often the next frame is its as well. */
   #last: Neighbor | undefined
   #engine: Engine | undefined
@@ -105,6 +124,15 @@ export class GatewayRole implements Role {
     this.#stations?.remove(port)
   }
 
+  get ipv6(): boolean {
+    return this.plan.ipv6 !== undefined
+  }
+
+  routerMessage(port: Port, packet: Packet, type: number): void {
+    if (type === ICMPV6_TYPE.routerSolicitation) this.#handlers.routerSolicited(port, packet)
+    else port.drop('rogue-router')
+  }
+
   /** MAC addresses heard on a port. */
   macsOf(port: Port): readonly number[] {
     return this.#stations?.heardOn(port) ?? []
@@ -139,10 +167,12 @@ export class GatewayRole implements Role {
 
   source(port: Port, packet: Packet, mac: number): boolean {
     const { sa, sb, sc, sd } = packet
-    if (sd === 0 && sc === MAPPED) {
-      // A client without an address: DHCP, and nothing else.
+    if (packet.isUnspecifiedSource) {
+      // A client without an address: DHCP, or duplicate address detection, and nothing else.
       packet.neighbor = undefined
-      if (packet.protocol === IP_PROTOCOL.udp && packet.group) return true
+      const { protocol } = packet
+      if (packet.group && protocol === (packet.family === 4 ? IP_PROTOCOL.udp : IP_PROTOCOL.icmpv6))
+        return true
       port.drop('ip-martian')
       return false
     }
@@ -187,10 +217,12 @@ export class GatewayRole implements Role {
   }
 
   owns(a: number, b: number, c: number, d: number): boolean {
-    return !this.#inSubnet(a, b, c, d) || this.#isNamed(d)
+    if (isV4(a, b, c)) return !this.#inSubnet(a, b, c, d) || this.#isNamed(d)
+    return this.#onLink6(a, b) ? this.#isOurs6(a, b, c, d) : this.ipv6
   }
 
   resolvesTo(port: Port, a: number, b: number, c: number, d: number): boolean {
+    if (!isV4(a, b, c)) return this.#isOurs6(a, b, c, d)
     if (!this.#inSubnet(a, b, c, d)) return this.plan.proxyArp
     if (this.#isNamed(d)) return true
     if (!this.plan.proxyArp) return false
@@ -201,15 +233,17 @@ export class GatewayRole implements Role {
   }
 
   isOwn(a: number, b: number, c: number, d: number): boolean {
-    return this.gatewayAddress.is(a, b, c, d)
+    return this.gatewayAddress.is(a, b, c, d) || this.#isOurs6(a, b, c, d)
   }
 
   answersEcho(a: number, b: number, c: number, d: number): boolean {
-    return this.#inSubnet(a, b, c, d) && this.#isNamed(d)
+    return isV4(a, b, c)
+      ? this.#inSubnet(a, b, c, d) && this.#isNamed(d)
+      : this.#isOurs6(a, b, c, d)
   }
 
   addressTowards(_port: Port, family: 4 | 6): Address | undefined {
-    return family === 4 ? this.gatewayAddress : undefined
+    return family === 4 ? this.gatewayAddress : this.plan.ipv6?.gateway
   }
 
   elsewhere(port: Port, packet: Packet): void {
@@ -217,7 +251,8 @@ export class GatewayRole implements Role {
     if (!to?.reachable) {
       port.drop('ip-not-ours')
       this.#parts.icmp.unreachable(port, packet, HOST_UNREACHABLE)
-    } else if (this.plan.isolated && to.port !== port) port.drop('bridge-isolated')
+    } else if (packet.family === 6) port.drop('ip-not-ours')
+    else if (this.plan.isolated && to.port !== port) port.drop('bridge-isolated')
     else this.#forward(port, packet, to)
   }
 
@@ -231,7 +266,7 @@ export class GatewayRole implements Role {
   }
 
   isLocal(address: Address): boolean {
-    return this.gatewayAddress.equals(address)
+    return this.isOwn(address.a, address.b, address.c, address.d)
   }
 
   route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined {
@@ -241,7 +276,11 @@ export class GatewayRole implements Role {
       run?.(true)
       return known
     }
-    if (!this.#inSubnet(to.a, to.b, to.c, to.d) || this.#isNamed(to.d)) return undefined
+    const reachable =
+      to.family === 4
+        ? this.#inSubnet(to.a, to.b, to.c, to.d) && !this.#isNamed(to.d)
+        : this.ipv6 && this.#onLink6(to.a, to.b)
+    if (!reachable) return undefined
     // A guest that was never heard: ask where its lease is, or where there is only one.
     const guest = this.#leases?.holder(to.v4, this.#parts.now)?.guest
     const first = [...ports].find((port) => guest === undefined || port.name === guest)
@@ -273,20 +312,20 @@ export class GatewayRole implements Role {
     known: Neighbor | undefined,
   ): DropReason | undefined {
     const { now } = this.#parts
-    if (!this.#inSubnet(a, b, c, d) || this.#isNamed(d)) return 'address-spoofed'
-    const value = d >>> 0
-    if (value === this.plan.network || value === this.plan.broadcast) return 'address-spoofed'
-    if (value === this.plan.hostAlias) return 'address-spoofed'
-    const lease = this.#leases?.holder(value, now)
+    const v4 = isV4(a, b, c)
+    const foreign = v4 ? this.#isNoGuest4(a, b, c, d) : !this.#mayClaim6(a, b, c, d)
+    if (foreign) return 'address-spoofed'
+    const lease = v4 ? this.#leases?.holder(d >>> 0, now) : undefined
     const others =
-      (lease && lease.guest !== port.name) || this.#leases?.isReservedFor(value, mac) === false
+      (lease && lease.guest !== port.name) ||
+      (v4 && this.#leases?.isReservedFor(d >>> 0, mac) === false)
     const heard =
       known?.reachable === true &&
       known.port !== port &&
       known.port.link.state === 'up' &&
       known.heardAt + NEIGHBOR_AGE_MS > now
     if (others || heard) {
-      this.#handlers.conflict(port, v4Address(value).text, known?.port)
+      this.#handlers.conflict(port, new Address(a, b, c, d).text, known?.port)
       return 'address-spoofed'
     }
     return this.#count(port) >= NEIGHBORS_PER_GUEST ? 'address-limit' : undefined
@@ -299,7 +338,35 @@ export class GatewayRole implements Role {
   }
 
   #inSubnet(a: number, b: number, c: number, d: number): boolean {
-    return a === 0 && b === 0 && c === MAPPED && this.plan.subnet.containsIpv4(d >>> 0)
+    return isV4(a, b, c) && this.plan.subnet.containsIpv4(d >>> 0)
+  }
+
+  /** Whether an IPv4 address can be no guest's. */
+  #isNoGuest4(a: number, b: number, c: number, d: number): boolean {
+    const { network, broadcast, hostAlias } = this.plan
+    const value = d >>> 0
+    return (
+      !this.#inSubnet(a, b, c, d) ||
+      this.#isNamed(d) ||
+      value === network ||
+      value === broadcast ||
+      value === hostAlias
+    )
+  }
+
+  /** Link-local, or of the guests' prefix. */
+  #onLink6(a: number, b: number): boolean {
+    const prefix = this.plan.ipv6?.prefix
+    return a >>> 22 === LINK_LOCAL || (prefix?.a === a && prefix.b === b)
+  }
+
+  #isOurs6(a: number, b: number, c: number, d: number): boolean {
+    const { ipv6 } = this.plan
+    return ipv6 !== undefined && (ipv6.gateway.is(a, b, c, d) || ipv6.linkLocal.is(a, b, c, d))
+  }
+
+  #mayClaim6(a: number, b: number, c: number, d: number): boolean {
+    return this.ipv6 && this.#onLink6(a, b) && !this.#isOurs6(a, b, c, d)
   }
 
   /** An address of the subnet that is ours. */
@@ -333,9 +400,46 @@ export class GatewayRole implements Role {
         }
         return this.refuseClaim(port, 0, 0, MAPPED, from, source) === undefined
       }
+      case ETHER_TYPE.ipv6:
+        return this.#mayPass6(port, ethernet)
       default:
         return false
     }
+  }
+
+  #mayPass6(port: Port, ethernet: EthernetView): boolean {
+    const { block, payloadOffset, payloadLength, source } = ethernet
+    const ip = this.#ipv6.at(block, payloadOffset, payloadLength)
+    if (!this.ipv6 || ip.check() !== undefined) return false
+    const { view } = block
+    if (ip.protocol === IP_PROTOCOL.icmpv6 && ip.payloadLength >= 24) {
+      const type = view.getUint8(ip.payloadOffset)
+      if (type === ICMPV6_TYPE.routerAdvertisement || type === ICMPV6_TYPE.redirect) {
+        port.drop('rogue-router')
+        return false
+      }
+      // Who advertises an address must be the one that has it.
+      const target = ip.payloadOffset + 8
+      if (
+        type === ICMPV6_TYPE.neighborAdvertisement &&
+        this.#refuseAt(port, view, target, source) !== undefined
+      )
+        return false
+    }
+    const { sourceOffset } = ip
+    const unspecified = [0, 4, 8, 12].every((at) => view.getUint32(sourceOffset + at) === 0)
+    return unspecified || this.#refuseAt(port, view, sourceOffset, source) === undefined
+  }
+
+  #refuseAt(port: Port, view: DataView, at: number, mac: number): DropReason | undefined {
+    return this.refuseClaim(
+      port,
+      view.getInt32(at),
+      view.getInt32(at + 4),
+      view.getInt32(at + 8),
+      view.getInt32(at + 12),
+      mac,
+    )
   }
 
   /** Passes a packet on to another guest that the sender takes for a host behind us. */
@@ -365,4 +469,8 @@ export class GatewayRole implements Role {
     header.fillChecksum()
     to.port.commit(14 + length)
   }
+}
+
+function isV4(a: number, b: number, c: number): boolean {
+  return a === 0 && b === 0 && c === MAPPED
 }

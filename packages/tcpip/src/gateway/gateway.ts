@@ -39,6 +39,7 @@ import type { GatewaySnapshot, GuestSnapshot, GuestStats, Lease } from './gatewa
 import { Leases } from './leases.ts'
 import type { LeaseRecord } from './leases.ts'
 import type { NewFlow, Router } from './route.ts'
+import { RouterAdvertiser } from './router-advertiser.ts'
 import { TcpGate } from './tcp-gate.ts'
 import { UdpNat } from './udp-nat.ts'
 import type { UdpFiltering } from './udp-nat.ts'
@@ -107,6 +108,8 @@ export interface Gateway extends AsyncDisposable {
   readonly subnet: string
   /** Address of gateway and resolver. */
   readonly address: string
+  /** IPv6 address of gateway and resolver; `undefined` while IPv6 is off. */
+  readonly address6: string | undefined
   /** The address that stands for the host's loopback; `undefined` while that is off. */
   readonly hostAlias: string | undefined
   readonly mac: string
@@ -165,6 +168,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   readonly #engine: Engine
   readonly #role: GatewayRole
   readonly #leases: Leases
+  readonly #advertiser: RouterAdvertiser | undefined
   readonly #gate: TcpGate
   readonly #nat: UdpNat
   readonly network: Network
@@ -193,6 +197,9 @@ class NetkitGateway implements Gateway, GatewayHandlers {
         this.#tell({ kind: 'lease', event, lease: leaseOf(record, clock.now()) }),
       )
     this.#role.join(this.#engine, this.#leases, dhcp)
+    const { ipv6 } = plan
+    this.#advertiser =
+      ipv6 && new RouterAdvertiser(this.#engine, { ...ipv6, resolvers: [ipv6.gateway] })
     const { route, onConnectError, names, tcp = {} } = options
     const network = egress(options, config, this.#role.aliasAddress.text)
     this.#gate = new TcpGate(this.#engine, {
@@ -222,6 +229,10 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     return this.#role.gatewayAddress.text
   }
 
+  get address6(): string | undefined {
+    return this.#addressing.plan.ipv6?.gateway.text
+  }
+
   get hostAlias(): string | undefined {
     return this.#addressing.plan.aliasOn ? this.#role.aliasAddress.text : undefined
   }
@@ -244,6 +255,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       lossless: options.lossless ?? true,
     })
     this.#role.attached(port)
+    this.#advertiser?.attached(port)
     const guest = new GatewayGuest(this, port)
     this.guests.set(options.name, guest)
     this.#tell({ kind: 'guest', guest: options.name, event: 'attached', cause: undefined })
@@ -324,9 +336,16 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       this.#tell({ kind: 'flow', flow: record.snapshot() })
   }
 
+  routerSolicited(port: Port, packet: Packet): void {
+    this.#advertiser?.solicited(port, packet)
+  }
+
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void {
     // The flows of a guest outlive its link: TCP's own timers decide.
-    if (state === 'up') this.#engine.tcp.linkChanged(port)
+    if (state === 'up') {
+      this.#engine.tcp.linkChanged(port)
+      this.#advertiser?.attached(port)
+    }
     this.#tell({ kind: 'guest', guest: port.name, event: state, cause })
   }
 

@@ -29,6 +29,7 @@ export interface StackAddress {
 
 /** A stack's role. */
 export class StackRole implements Role {
+  readonly isRouter = false
   readonly #addresses: readonly StackAddress[]
   readonly #bytes = new Uint8Array(16)
   readonly #view = new DataView(this.#bytes.buffer)
@@ -37,6 +38,15 @@ export class StackRole implements Role {
 
   constructor(addresses: readonly StackAddress[]) {
     this.#addresses = addresses
+  }
+
+  get ipv6(): boolean {
+    return this.#addresses.some(({ address }) => address.family === 6)
+  }
+
+  routerMessage(port: Port): void {
+    // Addresses and routers are configured, never learned.
+    port.drop('icmp-unsupported')
   }
 
   join(engine: Engine, port: Port): void {
@@ -62,6 +72,10 @@ export class StackRole implements Role {
       return false
     }
     // Whoever is on the link is believed; for the rest the answer takes our own route.
+    if (packet.isUnspecifiedSource) {
+      packet.neighbor = undefined
+      return true
+    }
     const known = this.#engine?.neighbors.get(sa, sb, sc, sd)
     if (known?.reachable) {
       this.#engine?.neighbors.confirm(known, port, mac)
