@@ -5,6 +5,7 @@ import {
   memoryStreamPair,
   readAll,
   writeAll,
+  ManualClock,
 } from '@netkit/core'
 import type { ByteStream, Network } from '@netkit/core'
 import { describe, expect, test } from 'vitest'
@@ -17,7 +18,6 @@ import {
   MUX_MAGIC,
   writeMuxData,
 } from './mux-frame.ts'
-import { ManualClock } from './manual-clock.test-support.ts'
 
 const WEB = { ip: '127.0.0.1', port: 80 }
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
@@ -257,7 +257,7 @@ describe('a peer that cannot be trusted', () => {
     const clock = new ManualClock()
     const [near] = memoryStreamPair()
     const opening = failure(openForwarderMux(near, { clock }))
-    clock.advance(10_000)
+    await clock.advance(10_000)
     expect((await opening).message).toContain('did not answer')
   })
 
