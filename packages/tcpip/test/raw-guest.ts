@@ -1,6 +1,6 @@
 /** A guest made of bare frames, written against the RFCs and not with the stack: what it sees is what a kernel would. */
 
-import { blockOf } from '@netkit/core'
+import { blockOf, formatIpv6 } from '@netkit/core'
 import type { Block } from '@netkit/core'
 import {
   ArpView,
@@ -16,7 +16,9 @@ import {
   IP_PROTOCOL,
   Ipv4View,
   pseudoHeader4,
+  pseudoHeader6,
   TcpView,
+  verifyChecksum,
 } from '@netkit/frames'
 import type { FrameLink, FrameSink } from '@netkit/frames'
 
@@ -136,6 +138,56 @@ export class RawGuest implements FrameSink {
     )
     block.bytes.set(payload, 20)
     return this.ethernet(ETHER_TYPE.ipv4, block.bytes, destinationMac)
+  }
+
+  /** An IPv6 packet; addresses are 16 bytes. */
+  ipv6(
+    nextHeader: number,
+    payload: Uint8Array,
+    addresses: { from: Uint8Array; to: Uint8Array; hopLimit?: number },
+    destinationMac: number = this.gatewayMac,
+  ): Uint8Array {
+    const block = blockOf(new Uint8Array(40 + payload.length))
+    block.view.setUint32(0, 0x6000_0000)
+    block.view.setUint16(4, payload.length)
+    block.bytes.set([nextHeader, addresses.hopLimit ?? 64], 6)
+    block.bytes.set(addresses.from, 8)
+    block.bytes.set(addresses.to, 24)
+    block.bytes.set(payload, 40)
+    return this.ethernet(ETHER_TYPE.ipv6, block.bytes, destinationMac)
+  }
+
+  /** An ICMPv6 message with its checksum; neighbor discovery has hop limit 255. */
+  icmpv6(
+    message: readonly number[],
+    addresses: { from: Uint8Array; to: Uint8Array; hopLimit?: number },
+    destinationMac?: number,
+  ): Uint8Array {
+    const frame = this.ipv6(
+      IP_PROTOCOL.icmpv6,
+      Uint8Array.from(message),
+      { hopLimit: 255, ...addresses },
+      destinationMac,
+    )
+    const block = blockOf(frame)
+    const pseudo = pseudoHeader6(block, 22, IP_PROTOCOL.icmpv6, message.length)
+    block.view.setUint16(56, checksum(block, 54, message.length, pseudo))
+    return frame
+  }
+
+  /** Takes the ICMPv6 messages among the received frames out; each must be sound. */
+  takeIcmpv6(): { source: string; destination: string; hopLimit: number; message: Uint8Array }[] {
+    return this.take().flatMap((bytes) => {
+      const block = blockOf(bytes)
+      if (block.view.getUint16(12) !== ETHER_TYPE.ipv6 || bytes[20] !== IP_PROTOCOL.icmpv6)
+        return []
+      const length = bytes.length - 54
+      if (!verifyChecksum(block, 54, length, pseudoHeader6(block, 22, bytes[20], length)))
+        throw new Error('the gateway sent a bad ICMPv6 message')
+      const address = (at: number) => formatIpv6(bytes, at)
+      const message = bytes.slice(54)
+      return [{ source: address(22), destination: address(38), hopLimit: bytes[21] ?? 0, message }]
+    })
   }
 
   ping(to: number, body = 'abcdefgh', sequence = 1): Uint8Array {

@@ -390,7 +390,7 @@ export class GatewayRole implements Role {
         if (ip.check() !== undefined) return false
         const from = ip.source | 0
         // DHCP is between a guest and the gateway: nobody else hears or speaks it.
-        if (ip.protocol === IP_PROTOCOL.udp && ip.payloadLength >= 4) {
+        if (ip.protocol === IP_PROTOCOL.udp && ip.fragmentOffset === 0 && ip.payloadLength >= 4) {
           const ports = block.view.getUint32(ip.payloadOffset)
           if (ports >>> 16 === 67) {
             port.drop('rogue-dhcp')
@@ -411,8 +411,10 @@ export class GatewayRole implements Role {
     const { block, payloadOffset, payloadLength, source } = ethernet
     const ip = this.#ipv6.at(block, payloadOffset, payloadLength)
     if (!this.ipv6 || ip.check() !== undefined) return false
+    // Fragments could hide what only a router may say (RFC 6980, RFC 7113).
+    if (ip.isFragment && isGroupMac(ethernet.destination)) return false
     const { view } = block
-    if (ip.protocol === IP_PROTOCOL.icmpv6 && ip.payloadLength >= 24) {
+    if (ip.protocol === IP_PROTOCOL.icmpv6 && ip.payloadLength > 0) {
       const type = view.getUint8(ip.payloadOffset)
       if (type === ICMPV6_TYPE.routerAdvertisement || type === ICMPV6_TYPE.redirect) {
         port.drop('rogue-router')
@@ -422,6 +424,7 @@ export class GatewayRole implements Role {
       const target = ip.payloadOffset + 8
       if (
         type === ICMPV6_TYPE.neighborAdvertisement &&
+        ip.payloadLength >= 24 &&
         this.#refuseAt(port, view, target, source) !== undefined
       )
         return false
