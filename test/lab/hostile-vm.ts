@@ -13,6 +13,9 @@ export const VM_MAC: Buffer = Buffer.from('525400123456', 'hex')
 /** How long an answer may take on a busy machine; it is a matter of microseconds on a quiet one. */
 const ANSWER_MS = 10_000
 
+/** Connections that are tried before one must be served. */
+const ATTEMPTS = 50
+
 /** How a question to the network ended. */
 export type Liveness = 'answers' | 'closed'
 
@@ -46,10 +49,17 @@ export class HostileVm implements AsyncDisposable {
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
   }
 
+  /**
+   * A connection that is being served. The network serves one VM per socket, and hangs up on a second one until it has seen the
+   * first one leave: so a connection that is not answered is tried again.
+   */
   static async open(path: string, gateway: string, ip: string): Promise<HostileVm> {
-    const socket = connect(path)
-    await once(socket, 'connect')
-    return new HostileVm(socket, gateway, ip)
+    for (let attempt = 1; ; attempt++) {
+      const socket = connect(path)
+      await once(socket, 'connect')
+      const vm = new HostileVm(socket, gateway, ip)
+      if (attempt === ATTEMPTS || (await vm.liveness()) === 'answers') return vm
+    }
   }
 
   /** Bytes as they are; resolves when the kernel has them, or when the network has hung up. */

@@ -74,7 +74,7 @@ describe('a hostile VM on a unix socket', () => {
     readonly outcome?: Liveness
     /** At least one frame is dropped by the gateway, and counted. */
     readonly counted?: true
-    run(vm: HostileVm): Promise<void>
+    readonly run: (vm: HostileVm) => Promise<void>
   }
 
   const cases: readonly Case[] = [
