@@ -346,8 +346,7 @@ describe('windows (3.8.6)', () => {
     expect(Math.max(...gaps)).toBe(60_000)
     expect(script.connection.state).toBe('ESTABLISHED')
     script.send(tcp({ ack: 1, window: 1000 }))
-    script.advance(1000)
-    expect(script.take().at(-1)).toMatchObject({ seq: 1, data: 'hello' })
+    script.expect(tcp({ seq: 1, data: 'hello' }))
   })
 
   test('zero window: a peer that does not answer the probes is given up', () => {
