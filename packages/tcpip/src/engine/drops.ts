@@ -29,7 +29,6 @@ export const ENGINE_DROP_REASONS = {
   'fragment-overlap': 'fragments overlap (RFC 5722): the whole datagram goes',
   'fragment-limit': 'too much is in reassembly already; the oldest datagram makes room',
   'fragment-timeout': 'the rest of a datagram did not come',
-  'fragment-misaligned': 'a fragment that is not the last must be a multiple of 8 bytes',
   'icmp-echo-world': 'ping beyond the gateway: nobody here can answer for the world',
   'icmp-unsupported': 'an ICMP message that nobody here asked for',
   'udp-multicast': 'a broadcast or multicast datagram stays on the link',
