@@ -24,7 +24,15 @@ export interface InitramfsParts {
   readonly programs?: readonly string[]
 }
 
-const WANTED_MODULES = ['virtio_pci', 'virtio_net', 'virtio_console', 'virtio_rng', 'sch_fq']
+/** What the guest's devices need, and what `ss` asks the kernel through. */
+export const WANTED_MODULES: readonly string[] = [
+  'virtio_pci',
+  'virtio_net',
+  'virtio_console',
+  'virtio_rng',
+  'sch_fq',
+  'tcp_diag',
+]
 
 /** The shared libraries and the loader of a program, as `ldd` names them; none for a static one. */
 async function librariesOf(program: string): Promise<string[]> {

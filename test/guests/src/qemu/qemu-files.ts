@@ -8,7 +8,7 @@ import { cachedFolder } from '../cache.ts'
 import { guestUnavailable, type Progress } from '../guest.ts'
 import { debianPackages } from '../linux/debian-packages.ts'
 import { INIT_SCRIPT, UDHCPC_SCRIPT } from '../linux/guest-scripts.ts'
-import { buildInitramfs } from '../linux/initramfs.ts'
+import { buildInitramfs, WANTED_MODULES } from '../linux/initramfs.ts'
 import { cloudKernel, installedKernel } from '../linux/kernel.ts'
 import { EXEC_TIMEOUT_MS } from '../limits.ts'
 import { runCommand } from '../run-command.ts'
@@ -91,7 +91,7 @@ export async function qemuFiles(cache: string, progress: Progress): Promise<Qemu
     const programs = (await Promise.all(['ss', 'nstat'].map(findProgram))).filter(
       (path) => path !== undefined,
     )
-    const inputs = [kernel.version, INIT_SCRIPT, UDHCPC_SCRIPT]
+    const inputs = [kernel.version, INIT_SCRIPT, UDHCPC_SCRIPT, ...WANTED_MODULES]
     for (const file of [kernel.image, busybox, bash, ...programs]) {
       const { size, mtimeMs } = await stat(file)
       inputs.push(`${file} ${size} ${mtimeMs}`)
