@@ -18,9 +18,11 @@ import {
   INITIAL_WINDOW_SEGMENTS,
   KEEPALIVE,
   LOSSLESS_INITIAL_WINDOW_BYTES,
+  LOSSLESS_MIN_RTO_MS,
   MAX_RECEIVE_BUFFER_BYTES,
   MAX_RETRANSMISSIONS,
   MIN_MSS,
+  MIN_RTO_MS,
   QUICK_ACKS,
   TIMESTAMPS_OPTION_BYTES,
 } from './limits.ts'
@@ -169,7 +171,7 @@ export class ControlBlock {
   tsRecentAt = 0
 
   // --- loss and congestion
-  readonly rtt = new RttEstimator()
+  readonly rtt: RttEstimator
   congestion: CongestionControl
   readonly scoreboard = new SackScoreboard()
   /** `fast`: after duplicate or selective ACKs; `loss`: after a timeout. */
@@ -239,6 +241,7 @@ export class ControlBlock {
     const now = env.clock.now()
     this.env = env
     this.path = path
+    this.rtt = new RttEstimator(path.lossless ? LOSSLESS_MIN_RTO_MS : MIN_RTO_MS)
     this.owner = owner
     this.state = state
     this.budget = options.budget

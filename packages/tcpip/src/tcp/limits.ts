@@ -4,6 +4,11 @@
 export const INITIAL_RTO_MS = 1000
 /** RFC 6298 (2.4) says 1 s and was written for the Internet of 1990; this is Linux's, and the link here is a memory bus. */
 export const MIN_RTO_MS = 200
+/**
+ * The same on a lossless link, where silence means that the guest is busy (a stopped VM, an emulator): RFC 6298 (2.4)'s own
+ * second. What its ring drops is found by duplicate ACKs.
+ */
+export const LOSSLESS_MIN_RTO_MS = 1000
 /** RFC 6298 (2.5): at least 60 s. */
 export const MAX_RTO_MS = 60_000
 /** RTO for data once a SYN had to be repeated (RFC 6298 (5.7)). */

@@ -15,8 +15,14 @@ export class RttEstimator {
   variation = 0
   /** Smallest sample so far. */
   minimum = Infinity
+  readonly #minimumRto: number
   #base = INITIAL_RTO_MS
   #backoff = 1
+
+  /** @param minimumRto - No timeout is shorter, `ms` (RFC 6298 (2.4)). */
+  constructor(minimumRto: number = MIN_RTO_MS) {
+    this.#minimumRto = minimumRto
+  }
 
   /** The present timeout, backed off. */
   get rto(): number {
@@ -34,7 +40,7 @@ export class RttEstimator {
       this.smoothed += (rtt - this.smoothed) / 8
     }
     const rto = this.smoothed + Math.max(CLOCK_GRANULARITY_MS, 4 * this.variation)
-    this.#base = Math.min(Math.max(rto, MIN_RTO_MS), MAX_RTO_MS)
+    this.#base = Math.min(Math.max(rto, this.#minimumRto), MAX_RTO_MS)
     this.#backoff = 1
   }
 
