@@ -197,13 +197,18 @@ function synchronized(
     }
     tcb.move('our-syn-acked')
     synAcknowledged(tcb, segment, seq)
-  } else if (acked > tcb.nxt || acked < tcb.una - tcb.maxWindow) {
+  } else if (acked > Math.max(tcb.nxt, tcb.probeEnd) || acked < tcb.una - tcb.maxWindow) {
     // RFC 5961 5.2; what was never sent cannot be acknowledged.
     tcb.counters.unacceptable++
     challenge(tcb, now)
     return
   }
 
+  if (acked > tcb.nxt) {
+    // The peer took the octet that probed its window.
+    tcb.counters.bytesOut += acked - tcb.nxt
+    tcb.nxt = acked
+  }
   tcb.heardAt = now
   tcb.keepAliveProbes = 0
   // RFC 7323 4.3 (2): only a segment that spans what we acknowledged last moves TS.Recent.

@@ -122,6 +122,8 @@ export class ControlBlock {
   una = 0
   /** SND.NXT: the next position to be sent for the first time; never goes back. */
   nxt = 0
+  /** Behind the octet that probes a shut window; it may be acknowledged although SND.NXT has not passed it. */
+  probeEnd = 0
   /** SND.UNA + SND.WND: where the peer's window ends. May go back if the peer shrinks it. */
   windowEdge = 0
   /** Largest window ever offered: RFC 9293 3.8.6.2.1 (Max(SND.WND)), RFC 5961 5.2 (MAX.SND.WND). */

@@ -133,6 +133,15 @@ export function sendNew(tcb: ControlBlock, length: number): number {
   return covered
 }
 
+/**
+ * Sends one octet beyond the window (RFC 9293 3.8.6.1). SND.NXT stays: a peer that does not take the octet must get it with what
+ * follows once its window opens, and not what follows alone.
+ */
+export function sendProbe(tcb: ControlBlock): void {
+  if (tcb.nxt >= tcb.sendBuffer.end) sendNew(tcb, 1)
+  else if (sendData(tcb, tcb.nxt, 1) > 0) tcb.probeEnd = tcb.nxt + 1
+}
+
 /** How much new data may leave now: 0, or the size of the next segment. */
 function nextSegment(tcb: ControlBlock, budget: number): number {
   const limit = Math.min(tcb.sendLimit, tcb.corkedFrom)
@@ -207,7 +216,10 @@ function armRetransmission(tcb: ControlBlock): void {
     if (!tcb.retransmitTimer.armed) tcb.retransmitTimer.arm(tcb.rtt.rto)
   } else if (Math.min(tcb.sendLimit, tcb.corkedFrom) > tcb.nxt) {
     // The window is shut, or too small to be worth a segment (RFC 9293 3.8.6.1, 3.8.6.2.1 (4)).
-    if (!tcb.retransmitTimer.armed) tcb.retransmitTimer.arm(tcb.rtt.rto)
+    if (!tcb.retransmitTimer.armed) {
+      tcb.progressAt = tcb.env.clock.now()
+      tcb.retransmitTimer.arm(tcb.rtt.rto)
+    }
   } else {
     tcb.retransmitTimer.disarm()
   }

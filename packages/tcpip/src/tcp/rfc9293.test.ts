@@ -349,6 +349,23 @@ describe('windows (3.8.6)', () => {
     script.expect(tcp({ seq: 1, data: 'hello' }))
   })
 
+  test('zero window: the octet that probed it comes again with what follows, unless it was taken', () => {
+    const dropped = SegmentScript.established()
+    dropped.send(tcp({ window: 0 }))
+    dropped.write('hello')
+    dropped.advance(250)
+    dropped.expect(tcp({ seq: 1, data: 'h' }))
+    dropped.send(tcp({ ack: 1, window: 1000 }))
+    dropped.expect(tcp({ seq: 1, data: 'hello' }))
+    const taken = SegmentScript.established()
+    taken.send(tcp({ window: 0 }))
+    taken.write('hello')
+    taken.advance(250)
+    taken.expect(tcp({ seq: 1, data: 'h' }))
+    taken.send(tcp({ ack: 2, window: 1000 }))
+    taken.expect(tcp({ seq: 2, data: 'ello' }))
+  })
+
   test('zero window: a peer that does not answer the probes is given up', () => {
     const script = SegmentScript.established({ settings: { maxRetransmissions: 3 } })
     script.send(tcp({ window: 0 }))

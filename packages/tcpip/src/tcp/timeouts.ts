@@ -4,7 +4,7 @@ import { socketError } from '@netkit/core'
 import { where } from './arrival.ts'
 import type { ControlBlock } from './control-block.ts'
 import { MAX_SYN_ACK_RETRANSMISSIONS, MAX_SYN_RETRANSMISSIONS } from './limits.ts'
-import { output, retransmit, sendAck, sendNew, sendReset, sendSyn } from './output.ts'
+import { output, retransmit, sendAck, sendNew, sendProbe, sendReset, sendSyn } from './output.ts'
 import { enterLossRecovery } from './recovery.ts'
 
 /** The retransmission timer, or the persist timer, ran out (RFC 6298 5, RFC 9293 3.8.6.1). */
@@ -51,8 +51,11 @@ function probe(tcb: ControlBlock): void {
   const usable = tcb.windowEdge - tcb.nxt
   const available = Math.min(tcb.sendLimit, tcb.corkedFrom) - tcb.nxt
   if (available <= 0) return
-  if (usable <= 0) tcb.counters.zeroWindowProbes++
-  sendNew(tcb, Math.min(available, tcb.mss, Math.max(1, usable)))
+  if (usable > 0) sendNew(tcb, Math.min(available, tcb.mss, usable))
+  else {
+    tcb.counters.zeroWindowProbes++
+    sendProbe(tcb)
+  }
 }
 
 function exhausted(tcb: ControlBlock): boolean {
