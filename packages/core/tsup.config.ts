@@ -3,5 +3,5 @@ import base from '../../tsup.config.base.ts'
 
 export default defineConfig({
   ...base,
-  entry: ['src/index.ts', 'src/node/index.ts', 'src/compliance/index.ts'],
+  entry: ['src/index.ts', 'src/http/index.ts', 'src/node/index.ts', 'src/compliance/index.ts'],
 })

@@ -76,3 +76,18 @@ export const NAME_MEMORY_MIN_MS = 60_000
 
 /** And not longer than this, whatever the TTL. */
 export const NAME_MEMORY_MAX_MS: number = 24 * 3600 * 1000
+
+/** Bytes of one HTTP head; Go's own limit is 1 MiB, and browsers' cookies and registry credentials need a few KiB. */
+export const HEAD_BYTES: number = 64 * 1024
+
+/** Header fields of one HTTP head. */
+export const HEAD_FIELDS = 1000
+
+/** Empty lines tolerated before a request line (RFC 9112 2.2 asks for at least one). */
+export const LEADING_EMPTY_LINES = 4
+
+/** Bytes of a chunk's extension: hardly any client sends one. */
+export const CHUNK_LINE_BYTES = 256
+
+/** Bytes of a chunked body's trailer section. */
+export const TRAILER_BYTES: number = 16 * 1024
