@@ -69,19 +69,10 @@ try {
   for (let round = -1; round < ROUNDS; round++) {
     for (const server of running) {
       const before = ticks(server.child.pid ?? 0)
+      const load = `-c 1 dnsperf -s 127.0.0.1 -p ${server.port} -l ${SECONDS} -c 4 -q 100 -e -d`
       const output = execFileSync('taskset', [
-        ...[
-          '-c',
-          '1',
-          'dnsperf',
-          '-s',
-          '127.0.0.1',
-          '-p',
-          String(server.port),
-          '-d',
-          join(folder, 'queries'),
-        ],
-        ...['-l', String(SECONDS), '-c', '4', '-q', '100', '-e'],
+        ...load.split(' '),
+        join(folder, 'queries'),
       ]).toString()
       // The first round only warms up.
       if (round < 0) continue

@@ -1,6 +1,8 @@
 /**
  * What one query costs in process, no sockets: what a guest's query costs beyond its packets. Bars: a cached A with OPT in 0.8 µs, nine
  * records in 1.2 µs, a hostile packet in 5 µs, a miss in 25 µs of CPU time, ten thousand names in 16 MiB.
+ *
+ * Vitest's module runner puts a getter before every import and so trebles the figures: compare them with one another.
  */
 
 import { test } from 'vitest'
@@ -34,23 +36,31 @@ const nine = queryBytes('nine.example.com', 'A', { edns: 1232 })
 const zone = queryBytes('host.docker.internal', 'A', { edns: 1232 })
 const lie = new Uint8Array(12).fill(0xff, 4)
 
+/** What it returns is a number here: all of these are known at once. */
+function answerNow(query: Uint8Array): void {
+  if (typeof responder.answerInto(query, query.length, context, out) !== 'number')
+    throw new Error('not at once')
+}
+
 test('queries in process', async ({ bench }) => {
   await Promise.all([responder.answer(one), responder.answer(nine)])
-  await bench('cached, one A with OPT', () => {
-    responder.answerInto(one, one.length, context, out)
-  }).run()
-  await bench('cached, nine A with OPT', () => {
-    responder.answerInto(nine, nine.length, context, out)
-  }).run()
-  await bench('host.docker.internal', () => {
-    responder.answerInto(zone, zone.length, context, out)
-  }).run()
-  await bench('twelve bytes that promise 262,140 records', () => {
-    responder.answerInto(lie, lie.length, context, out)
-  }).run()
   let miss = 0
-  await bench('a name never asked before', async () => {
-    const query = queryBytes(`n${miss++}.example.com`, 'A', { edns: 1232 })
-    await responder.answerInto(query, query.length, context, out)
-  }).run()
+  await bench.compare(
+    bench('cached, one A with OPT', () => {
+      answerNow(one)
+    }),
+    bench('cached, nine A with OPT', () => {
+      answerNow(nine)
+    }),
+    bench('host.docker.internal', () => {
+      answerNow(zone)
+    }),
+    bench('twelve bytes that promise 262,140 records', () => {
+      answerNow(lie)
+    }),
+    bench('a name never asked before', async () => {
+      const query = queryBytes(`n${miss++}.example.com`, 'A', { edns: 1232 })
+      await responder.answerInto(query, query.length, context, out)
+    }),
+  )
 })
