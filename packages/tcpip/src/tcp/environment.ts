@@ -13,7 +13,7 @@
  * knows neither the address family nor the link.
  */
 
-import type { Block, BlockPool, Clock, Endpoint, Random } from '@netkit/core'
+import type { Block, BlockPool, Clock, Endpoint } from '@netkit/core'
 import type { FrameRoom } from '@netkit/frames'
 import type { TimerWheel } from '../timer-wheel.ts'
 import type { SequenceNumberSource } from './initial-sequence-numbers.ts'
@@ -49,7 +49,6 @@ export interface Runnable {
 /** What a connection needs from the engine. */
 export interface TcpEnvironment {
   readonly clock: Clock
-  readonly random: Random
   readonly timers: TimerWheel
   readonly sequenceNumbers: SequenceNumberSource
   /** Memory for received bytes that wait for their consumer: a link's block is never held beyond its batch for them. */
