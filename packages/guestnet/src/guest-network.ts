@@ -36,10 +36,12 @@ import type {
   Random,
 } from '@netkit/core'
 import { hostNetwork } from '@netkit/core/node'
+import type { HostNetwork } from '@netkit/core/node'
 import type { DnsServer } from '@netkit/dns'
 import type { FrameLink } from '@netkit/frames'
 import { createPortBroker, parsePublish } from '@netkit/ports'
-import type { LeaseHandle, PortBroker, PublishSpec } from '@netkit/ports'
+import type { LeaseHandle, PortBroker, PortBrokerOptions, PublishSpec } from '@netkit/ports'
+import { createPortHelper, hostAddresses, hostHolders, privilegedNetwork } from '@netkit/ports/node'
 import { chooseSubnet, createGateway } from '@netkit/tcpip'
 import type { AttachOptions, DhcpOptions, Gateway, Guest } from '@netkit/tcpip'
 import { serveGuestDns } from './guest-dns.ts'
@@ -133,6 +135,23 @@ class GuestDialer implements Dialer, Binder {
     })
   }
 }
+
+/** On the host OS a conflict names the holder, UDP answers from the address that was asked, and low ports come from the helper. */
+function hostSide(host: Network): Pick<PortBrokerOptions, 'host' | 'holders' | 'addresses'> {
+  if (!isHostNetwork(host)) return { host }
+  const helper = createPortHelper()
+  const status = (): { ready: boolean; hint: string } => {
+    const { hint, state } = helper.status()
+    return { ready: state === 'ready', hint }
+  }
+  return {
+    host: privilegedNetwork(host, { helper }),
+    holders: hostHolders({ helper: status }),
+    addresses: hostAddresses(),
+  }
+}
+
+const isHostNetwork = (network: Network): network is HostNetwork => 'adoptListener' in network
 
 class ComposedNetwork implements GuestNetwork {
   readonly gateway: Gateway
@@ -233,7 +252,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
       options.dns === false
         ? undefined
         : await serveGuestDns({ gateway, egress, names, clock, random }, options.dns ?? {})
-    return new ComposedNetwork(gateway, dns, createPortBroker({ host, clock, random }))
+    return new ComposedNetwork(gateway, dns, createPortBroker({ ...hostSide(host), clock, random }))
   } catch (error) {
     await gateway.close()
     throw error
