@@ -5,8 +5,6 @@
 
 // --- Link and switch ---
 
-/** MTU without a better idea: what every guest can take. Jumbo (65520, as passt does) is asked for, since many clients ignore DHCP option 26. */
-export const DEFAULT_MTU_BYTES = 1500
 /** Smallest MTU that IPv6 allows (RFC 8200 5). */
 export const MIN_MTU_BYTES = 1280
 /** Frames handled before the engine lets other I/O have its turn: about 2 ms of work. */

@@ -341,12 +341,14 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   }
 
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void {
-    // The flows of a guest outlive its link: TCP's own timers decide.
+    // The flows of a guest outlive a reconnect: TCP's own timers decide.
     if (state === 'up') {
       this.#engine.tcp.linkChanged(port)
       this.#advertiser?.attached(port)
     }
     this.#tell({ kind: 'guest', guest: port.name, event: state, cause })
+    // A link that is gone for good takes its guest along: the host's sockets are not kept waiting.
+    if (state === 'closed') this.guests.get(port.name)?.detach()
   }
 
   conflict(port: Port, address: string, holder: Port | undefined): void {

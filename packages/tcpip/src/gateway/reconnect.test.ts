@@ -57,6 +57,27 @@ async function echo(stream: ByteStream): Promise<void> {
   stream.end()
 }
 
+describe('a link that is closed for good', () => {
+  it('takes its guest along: host sockets are reset at once, and the name is free', async () => {
+    const host = memoryNetwork()
+    const accepted: ByteStream[] = []
+    await host.listen({ ip: '203.0.113.5', port: 7 }, (stream) => accepted.push(stream))
+    const gateway = createGateway({ network: host })
+    const [inside, outside] = memoryLinkPair()
+    const { link, change } = breakable(outside)
+    gateway.attach(link, { name: 'one' })
+    const guest = createStack(inside, {
+      addresses: ['192.168.65.3/24'],
+      routers: ['192.168.65.1'],
+    })
+    await guest.network.connect({ ip: '203.0.113.5', port: 7 })
+    change('closed', new NetkitError('NETKIT_LINK_LOST', 'The VM was killed.'))
+    expect(await accepted[0]?.closed).toMatchObject({ kind: 'reset' })
+    expect(gateway.guests.size).toBe(0)
+    expect(gateway.attach(memoryLinkPair()[0], { name: 'one' }).state).toBe('up')
+  })
+})
+
 describe('a link that reconnects', () => {
   it('keeps the flows of its guest, which go on where they were', async () => {
     const events: GatewayEvent[] = []
