@@ -2,10 +2,18 @@
 
 import type { Clock, Timer } from './clock.ts'
 
-interface Due {
+class Due implements Timer {
   readonly at: number
-  readonly order: number
-  readonly run: () => void
+  run: (() => void) | undefined
+
+  constructor(at: number, run: () => void) {
+    this.at = at
+    this.run = run
+  }
+
+  cancel(): void {
+    this.run = undefined
+  }
 }
 
 /**
@@ -27,17 +35,29 @@ interface Due {
 export class ManualClock implements Clock {
   #now = 0
   #wallOffset: number
-  #order = 0
-  readonly #due = new Set<Due>()
+  readonly #settle: () => Promise<void>
+  /** By time; equal times in the order in which they were set. Cancelled ones go when they come to the front. */
+  readonly #due: Due[] = []
 
-  /** @param options.wallMs - Civil time at the start, `ms` since 1970; default 2026-01-01. */
-  constructor(options: { wallMs?: number } = {}) {
+  /**
+   * @param options.wallMs - Civil time at the start, `ms` since 1970; default 2026-01-01.
+   * @param options.settle - Resolves when everything that happens at one moment has happened; asked before each timer. Default: 50
+   * turns of the microtask queue.
+   */
+  constructor(options: { wallMs?: number; settle?: () => Promise<void> } = {}) {
     this.#wallOffset = options.wallMs ?? Date.UTC(2026, 0, 1)
+    this.#settle = options.settle ?? settle
   }
 
   /** Timers that wait. */
   get pending(): number {
-    return this.#due.size
+    return this.#due.reduce((count, { run }) => (run === undefined ? count : count + 1), 0)
+  }
+
+  /** When the next timer is due; `undefined` where none is set. */
+  get next(): number | undefined {
+    while (this.#due.length > 0 && this.#due[0]?.run === undefined) this.#due.shift()
+    return this.#due[0]?.at
   }
 
   now(): number {
@@ -49,9 +69,16 @@ export class ManualClock implements Clock {
   }
 
   after(ms: number, run: () => void): Timer {
-    const due = { at: this.#now + Math.max(0, ms), order: this.#order++, run }
-    this.#due.add(due)
-    return { cancel: () => this.#due.delete(due) }
+    const due = new Due(this.#now + Math.max(0, ms), run)
+    // Behind all that are due no later: a binary search.
+    let [low, high] = [0, this.#due.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#due[middle]?.at ?? Infinity) <= due.at) low = middle + 1
+      else high = middle
+    }
+    this.#due.splice(low, 0, due)
+    return due
   }
 
   defer(run: () => void): void {
@@ -65,31 +92,27 @@ export class ManualClock implements Clock {
   /** Lets time pass: runs what falls due, in order, and lets microtasks settle in between. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms
-    await settle()
-    for (;;) {
-      const next = this.#next(until)
-      if (next === undefined) break
-      this.#due.delete(next)
-      this.#now = next.at
-      next.run()
-      await settle()
+    await this.#settle()
+    while ((this.next ?? Infinity) <= until) {
+      this.step()
+      await this.#settle()
     }
-    this.#now = until
+    this.#now = Math.max(this.#now, until)
+  }
+
+  /** Goes to the next timer and runs it, without letting anything settle. `false` where none is set. */
+  step(): boolean {
+    if (this.next === undefined) return false
+    const due = this.#due.shift()
+    if (due === undefined) return false
+    this.#now = Math.max(this.#now, due.at)
+    due.run?.()
+    return true
   }
 
   /** The host slept: civil time goes on, the monotonic clock does not. */
   sleep(ms: number): void {
     this.#wallOffset += ms
-  }
-
-  #next(until: number): Due | undefined {
-    let first: Due | undefined
-    for (const due of this.#due) {
-      const isEarlier =
-        first === undefined || due.at < first.at || (due.at === first.at && due.order < first.order)
-      if (due.at <= until && isEarlier) first = due
-    }
-    return first
   }
 }
 

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { FrameLog, send, testFrame } from '../../test/frame-log.ts'
 import { ManualClock } from '../../test/manual-clock.ts'
 import { memoryLinkPair } from '../link/memory-link.ts'
-import { impair, type Impairment, type ImpairOptions } from './impair.ts'
+import { impair, type ImpairOptions } from './impair.ts'
+import type { Impairment } from './impaired-lane.ts'
 
 /** Frames sent by `a` pass the impairment as incoming; frames sent by the impaired link reach `a`. */
 function lane(options: ImpairOptions = {}, seed = 1) {

@@ -132,6 +132,10 @@ export class DatagramPorts {
     this.#udp = udp
   }
 
+  all(): BoundPort[] {
+    return [...this.#byNumber.values()].flat()
+  }
+
   /** The port that takes a datagram; a connected one before a bound one, an address before the wildcard. */
   find(packet: Packet, udp: UdpView): BoundPort | undefined {
     const candidates = this.#byNumber.get(udp.destinationPort)

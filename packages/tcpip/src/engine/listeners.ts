@@ -100,6 +100,10 @@ export class Listener implements FlowOwner, Listening {
 export class Listeners {
   readonly #byPort = new Map<number, Listener[]>()
 
+  all(): Listener[] {
+    return [...this.#byPort.values()].flat()
+  }
+
   /** The listener for a SYN; one of the address before a wildcard. */
   find(packet: Packet, port: number, own: boolean): Listener | undefined {
     const candidates = this.#byPort.get(port)

@@ -1,7 +1,7 @@
 /** A virtual host: addresses on one link, and a `Network` to dial from, listen on and bind in. */
 
 import { Cidr, NetkitError, systemClock, systemRandom } from '@netkit/core'
-import type { Clock, Network, Random } from '@netkit/core'
+import type { Clock, IpEndpoint, Network, Random } from '@netkit/core'
 import { formatMac, isGroupMac, parseMac } from '@netkit/frames'
 import type { FrameLink } from '@netkit/frames'
 import { parseAddress } from '../address.ts'
@@ -11,6 +11,7 @@ import { Engine } from '../engine/engine.ts'
 import { EngineNetwork } from '../engine/network.ts'
 import type { Port } from '../engine/port.ts'
 import type { TcpSettings } from '../tcp/control-block.ts'
+import type { TcpState } from '../tcp/state.ts'
 import { StackRole } from './stack-role.ts'
 
 /** Options of `createStack`. */
@@ -33,12 +34,26 @@ export interface StackOptions {
   readonly random?: Random
 }
 
+/** A socket of a virtual host. */
+export interface StackSocket {
+  readonly protocol: 'tcp' | 'udp'
+  readonly local: IpEndpoint
+  /** The peer of a connection. */
+  readonly remote: IpEndpoint | undefined
+  /** TCP's state; none for UDP. */
+  readonly state: TcpState | 'LISTEN' | undefined
+  /** Bytes written and not acknowledged. */
+  readonly sendQueue: number
+}
+
 /** A virtual host. */
 export interface Stack extends AsyncDisposable {
   readonly addresses: readonly string[]
   readonly mac: string
   readonly network: Network
   stats(): { readonly dropped: Partial<Record<DropReason, number>>; readonly flows: number }
+  /** Every listener, connection and bound datagram port, as netstat(8) lists them. */
+  sockets(): StackSocket[]
   /** Aborts all connections and leaves the link. The link itself stays open. Idempotent. */
   close(): Promise<void>
 }
@@ -89,6 +104,32 @@ class NetkitStack implements Stack {
 
   stats(): { readonly dropped: Partial<Record<DropReason, number>>; readonly flows: number } {
     return { dropped: dropsSeen(this.#port.drops), flows: this.#engine.tcp.flows.size }
+  }
+
+  sockets(): StackSocket[] {
+    const { tcp, udp } = this.#engine
+    const listening = tcp.listeners.all().map(({ address }) => ({
+      protocol: 'tcp' as const,
+      local: address,
+      remote: undefined,
+      state: 'LISTEN' as const,
+      sendQueue: 0,
+    }))
+    const connected = tcp.flows.all().map((flow) => ({
+      protocol: 'tcp' as const,
+      local: flow.local,
+      remote: flow.remote,
+      state: flow.connection?.state,
+      sendQueue: flow.connection?.stream.queued ?? 0,
+    }))
+    const datagrams = udp.ports.all().map(({ local, connected: remote }) => ({
+      protocol: 'udp' as const,
+      local,
+      remote,
+      state: undefined,
+      sendQueue: 0,
+    }))
+    return [...listening, ...connected, ...datagrams]
   }
 
   close(): Promise<void> {

@@ -1,0 +1,23 @@
+/**
+ * A fake network for tests that is a real one: hosts with addresses, names, TCP and UDP in one process, on wires that a test controls.
+ *
+ * @packageDocumentation
+ */
+export { milliseconds, type Duration } from './duration.ts'
+export { type CutMode, type FabricPort, type Path, type Rule, type Verdict } from './fabric.ts'
+export { Host, type HostOptions, type NetstatEntry } from './host.ts'
+export { conditions, type Link, type LinkConditions, type LinkStats } from './link.ts'
+export { Names } from './names.ts'
+export type { NetContext } from './net-context.ts'
+export * from './packet.ts'
+export { Tap } from './tap.ts'
+export {
+  clockOf,
+  createTestnet,
+  Testnet,
+  type HostMaker,
+  type HostReference,
+  type PartitionOptions,
+  type TestnetOptions,
+} from './testnet.ts'
+export { VirtualClock, type VirtualClockOptions } from './virtual-clock.ts'
