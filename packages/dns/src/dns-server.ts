@@ -54,6 +54,8 @@ export interface DnsServerOptions extends Omit<ResponderOptions, 'layers'> {
   ipv6?: AaaaOptions['usable']
   /** What is taken out of HTTPS and SVCB answers. Default nothing. */
   svcb?: SvcbOptions
+  /** Whether the upstream's AD flag may be believed: it is on this machine, or the path to it is safe. Default `false`. */
+  trustAd?: boolean
   /** `false` remembers nothing. */
   cache?: Omit<CacheOptions, 'clock' | 'routeOf'> | false
   clock?: Clock
@@ -152,7 +154,7 @@ class LayeredDnsServer implements DnsServer {
         : aaaa({ usable: options.ipv6 }),
       options.svcb && svcb(options.svcb),
       this.cache,
-      isLayer(upstream) ? upstream : forward(upstream),
+      isLayer(upstream) ? upstream : forward(upstream, { trustAd: options.trustAd ?? false }),
     ]
     const { deadlineMs, maxPending, maxPendingPerClient } = options
     this.responder = createResponder({

@@ -1,9 +1,11 @@
 import { ManualClock } from '@netkit/core'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { layer } from './layer.ts'
 import { guard } from './layers/guard.ts'
 import { makeReply } from './reply.ts'
 import { createResponder } from './server.ts'
+import { message as anyMessage } from './testing/arbitrary.ts'
 import { deferred } from './testing/deferred.ts'
 import { dug, queryBytes } from './testing/dig.ts'
 
@@ -61,6 +63,29 @@ describe('bad input', () => {
     const answer = dug((await responder.answer(queryBytes('a.test', 'ANY'))) ?? new Uint8Array())
     expect(answer.answers).toEqual(['a.test HINFO 3600 "RFC8482" ""'])
   })
+})
+
+test('whatever the bytes: a query is answered with something well-formed, and nothing throws', async () => {
+  const kinds = new Set<string>()
+  await fc.assert(
+    fc.asyncProperty(
+      anyMessage,
+      fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }),
+      async ({ wire }, bends) => {
+        const bytes = wire.slice()
+        // The generator makes responses.
+        bytes[2] = (bytes[2] ?? 0) & 0x7f
+        for (const [where, value] of bends) bytes[where % bytes.length] = value
+        const answer = await responder.answer(bytes, { via: 'udp', limit: 1232 })
+        const isResponse = ((bytes[2] ?? 0) & 0x80) !== 0
+        if ((answer === undefined) !== isResponse)
+          throw new Error('a query without an answer, or an answer to a response')
+        if (answer) kinds.add(dug(answer).rcode)
+      },
+    ),
+    { numRuns: 1000, seed: 20_261_123 },
+  )
+  expect([...kinds]).toEqual(expect.arrayContaining(['NOERROR', 'FORMERR', 'NOTIMP']))
 })
 
 describe('a chain that does not answer in time', () => {
