@@ -376,11 +376,6 @@ function acknowledgment(
     // The window opens: what was backed off was the probing, not the path.
     tcb.rtt.forgetBackoff()
     tcb.retransmitTimer.disarm()
-    // The probe met the shut window and was thrown away: it leaves again with what follows it, not behind a hole.
-    if (tcb.scoreboard.ranges.count === 0) {
-      tcb.nxt = tcb.una
-      tcb.timedEnd = 0
-    }
   }
   detectLoss(tcb)
 }

@@ -388,6 +388,17 @@ describe('windows (3.8.6)', () => {
     expect(script.connection.state).toBe('ESTABLISHED')
   })
 
+  test('a window that was shut and opens again: what is in flight is not sent twice for it', () => {
+    const script = SegmentScript.established()
+    script.write(2920)
+    script.take()
+    script.send(tcp({ ack: 1, window: 0 }))
+    script.send(tcp({ ack: 1, window: 65_535 }))
+    script.expect()
+    script.send(tcp({ ack: 2921 }))
+    expect(script.connection.snapshot()).toMatchObject({ queued: 0, unacceptable: 0 })
+  })
+
   test('the window we offered is not taken back', () => {
     const script = SegmentScript.established({
       settings: { receiveBuffer: { initial: 8000, maximum: 8000 } },
