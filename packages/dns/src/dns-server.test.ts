@@ -1,4 +1,5 @@
 import { memoryNetwork } from '@netkit/core'
+import type { HostEvent } from '@netkit/core'
 import { expect, test } from 'vitest'
 import { createDnsServer } from './dns-server.ts'
 import { layer } from './layer.ts'
@@ -42,6 +43,32 @@ test('a claimed name without the type asked for is NODATA with a SOA, not NXDOMA
   expect(aaaa.authorities).toHaveLength(1)
   const missing = dug(await exchangeUdp(network, at, queryBytes('nothing.test')))
   expect(missing.rcode).toBe('NXDOMAIN')
+})
+
+test('what the cache knew before the host’s network changed is not used', async () => {
+  let asked = 0
+  const told = new Set<(event: HostEvent) => void>()
+  const dns = createDnsServer({
+    upstream: layer('upstream', async (query) => {
+      asked++
+      const record = { type: 1, ttl: 300, rdata: Uint8Array.of(192, 0, 2, asked) }
+      return makeReply(query, { from: 'upstream', records: [record] })
+    }),
+    hostEvents: {
+      on(run) {
+        told.add(run)
+        return () => told.delete(run)
+      },
+    },
+  })
+  const ask = async (): Promise<string> => (await dns.explain('a.test')).answer
+  const first = await ask()
+  for (const run of told) run({ kind: 'proxy' })
+  expect(await ask()).toBe(first)
+  for (const run of told) run({ kind: 'network' })
+  expect(await ask()).toContain('192.0.2.2')
+  await dns.close()
+  expect(told.size).toBe(0)
 })
 
 test('queries pipelined on one stream are answered as they are ready, in any order', async () => {

@@ -7,7 +7,7 @@
  * ```
  */
 
-import type { Clock, IpEndpoint, NameMemory, Network } from '@netkit/core'
+import type { Clock, HostEvents, IpEndpoint, NameMemory, Network } from '@netkit/core'
 import type { HostResolver } from './host-resolver.ts'
 import type { Layer } from './layer.ts'
 import { aaaa } from './layers/aaaa.ts'
@@ -58,6 +58,8 @@ export interface DnsServerOptions extends Omit<ResponderOptions, 'layers'> {
   trustAd?: boolean
   /** `false` remembers nothing. */
   cache?: Omit<CacheOptions, 'clock' | 'routeOf'> | false
+  /** The host's events: after one that changes its network, nothing in the cache is used. */
+  hostEvents?: HostEvents
   clock?: Clock
 }
 
@@ -121,6 +123,7 @@ class LayeredDnsServer implements DnsServer {
   readonly #listeners = new Set<DnsListener>()
   readonly #clock: Clock | undefined
   readonly #stopListening: () => void
+  readonly #stopEvents: (() => void) | undefined
   readonly #hosts: Partial<AsyncDisposable> | undefined
 
   constructor(options: DnsServerOptions) {
@@ -139,6 +142,9 @@ class LayeredDnsServer implements DnsServer {
     const flush = (): void => this.cache?.flush()
     this.#stopListening =
       routes?.onChange(flush) ?? (changes(upstream) ? upstream.onChange(flush) : (): void => {})
+    this.#stopEvents = options.hostEvents?.on((event) => {
+      if (event.kind !== 'proxy') flush()
+    })
     const layers: readonly (Layer | undefined)[] = [
       guard(),
       this.#log,
@@ -213,6 +219,7 @@ class LayeredDnsServer implements DnsServer {
 
   async close(): Promise<void> {
     this.#stopListening()
+    this.#stopEvents?.()
     await this.#hosts?.[Symbol.asyncDispose]?.()
     await Promise.all([...this.#listeners].map((listener) => listener.close()))
     if (!isLayer(this.#upstream)) await this.#upstream.close()

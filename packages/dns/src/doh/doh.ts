@@ -4,6 +4,7 @@ import { NetkitError, systemClock } from '@netkit/core'
 import type { Clock } from '@netkit/core'
 import type { Dispatcher } from 'undici'
 import { STREAM_BYTES, UPSTREAM_TRY_MS } from '../limits.ts'
+import { deadline } from '../upstream/deadline.ts'
 import { answersQuestion } from '../upstream/matches.ts'
 import { noUpstreamStats } from '../upstream/upstream.ts'
 import type { Upstream, UpstreamStats } from '../upstream/upstream.ts'
@@ -68,23 +69,22 @@ export function dohUpstream(options: DohUpstreamOptions): Upstream {
     [Symbol.asyncDispose]: close,
     async exchange(request, { signal } = {}) {
       stats.queries++
-      const late = new AbortController()
-      const timeout = new NetkitError(
+      const late = new NetkitError(
         'NETKIT_DNS_TIMEOUT',
         `${url.href} did not answer within ${timeoutMs} ms.`,
       )
-      const timer = clock.after(timeoutMs, () => late.abort(timeout))
-      const signals = [late.signal, closing.signal, ...(signal ? [signal] : [])]
+      const limit = deadline(clock, timeoutMs, late, [closing.signal, signal])
       try {
-        const response = await post(request, AbortSignal.any(signals))
+        const response = await post(request, limit.signal)
         stats.responses++
         return response
       } catch (error) {
-        if (late.signal.aborted) stats.timeouts++
+        const timedOut = limit.signal.reason === late
+        if (timedOut) stats.timeouts++
         else stats.errors++
-        throw late.signal.aborted ? timeout : error
+        throw timedOut ? late : error
       } finally {
-        timer.cancel()
+        limit.done()
       }
     },
   }

@@ -71,5 +71,6 @@ export async function linuxResolver(options: LinuxResolverOptions): Promise<Host
     .configuration()
     .servers.every(({ ip }) => ip.startsWith('127.') || ip === '::1')
   if (local || !sources.includes('resolve')) return byFile
-  return resolvedResolver({ network: options.network, fallback: byFile })
+  const { network, clock } = options
+  return resolvedResolver({ network, fallback: byFile, ...(clock === undefined ? {} : { clock }) })
 }

@@ -123,7 +123,7 @@ export async function macResolver(options: MacResolverOptions): Promise<HostReso
     poll?.cancel()
   })
   if (options.mdnsResponder === false) return routed
-  return new MacResolver(mdnsResponderUpstream({ network }), routed)
+  return new MacResolver(mdnsResponderUpstream({ network, clock }), routed)
 }
 
 class MacResolver implements HostResolver {

@@ -16,9 +16,10 @@
  * error socket, so no file descriptor is passed. One connection carries one query. Not verified on a real host: docs/platforms.
  */
 
-import { blockOf, isNetkitError, NetkitError } from '@netkit/core'
-import type { Dialer } from '@netkit/core'
+import { blockOf, isNetkitError, NetkitError, systemClock } from '@netkit/core'
+import type { Clock, Dialer } from '@netkit/core'
 import { UPSTREAM_TRY_MS } from '../limits.ts'
+import { deadline } from '../upstream/deadline.ts'
 import { noUpstreamStats } from '../upstream/upstream.ts'
 import type { ExchangeOptions, Upstream, UpstreamStats } from '../upstream/upstream.ts'
 import { FLAG, RCODE } from '../wire/header.ts'
@@ -56,6 +57,7 @@ export interface MdnsResponderOptions {
   network: Dialer
   /** Default `/var/run/mDNSResponder`. */
   path?: string
+  clock?: Clock
 }
 
 interface Record {
@@ -69,7 +71,7 @@ interface Record {
 
 /** mDNSResponder as an upstream. */
 export function mdnsResponderUpstream(options: MdnsResponderOptions): Upstream {
-  const { network, path = MDNS_RESPONDER_SOCKET } = options
+  const { network, path = MDNS_RESPONDER_SOCKET, clock = systemClock } = options
   const stats = noUpstreamStats()
   const closing = new AbortController()
   const close = async (): Promise<void> => {
@@ -82,19 +84,18 @@ export function mdnsResponderUpstream(options: MdnsResponderOptions): Upstream {
     [Symbol.asyncDispose]: close,
     async exchange(request, { signal }: ExchangeOptions = {}) {
       stats.queries++
-      const signals = [
-        closing.signal,
-        AbortSignal.timeout(2 * UPSTREAM_TRY_MS),
-        ...(signal ? [signal] : []),
-      ]
+      const late = new NetkitError('NETKIT_DNS_TIMEOUT', 'mDNSResponder did not answer in time.')
+      const limit = deadline(clock, 2 * UPSTREAM_TRY_MS, late, [closing.signal, signal])
       try {
-        const response = await query(network, path, request, AbortSignal.any(signals))
+        const response = await query(network, path, request, limit.signal)
         stats.responses++
         return response
       } catch (error) {
         if (isNetkitError(error, 'NETKIT_DNS_TIMEOUT')) stats.timeouts++
         else stats.errors++
         throw error
+      } finally {
+        limit.done()
       }
     },
   }

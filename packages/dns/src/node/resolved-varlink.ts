@@ -10,14 +10,15 @@
  * src/resolve/resolved-dns-rr.c (`dns_resource_record_to_wire_format`) writes it. One call is in flight per connection.
  */
 
-import { blockOf, isNetkitError, NetkitError } from '@netkit/core'
-import type { ByteStream, Dialer } from '@netkit/core'
+import { blockOf, isNetkitError, NetkitError, systemClock } from '@netkit/core'
+import type { ByteStream, Clock, Dialer } from '@netkit/core'
 import type {
   HostDnsConfiguration,
   HostResolver,
   HostResolverCapabilities,
 } from '../host-resolver.ts'
 import { UPSTREAM_TRY_MS } from '../limits.ts'
+import { deadline } from '../upstream/deadline.ts'
 import { noUpstreamStats } from '../upstream/upstream.ts'
 import type { ExchangeOptions, UpstreamStats } from '../upstream/upstream.ts'
 import { emptyResponse } from '../wire/empty-response.ts'
@@ -41,6 +42,7 @@ export interface ResolvedResolverOptions {
   path?: string
   /** Asked where resolved is not there or does not know the method (before systemd 252); tells of configuration changes. */
   fallback: HostResolver
+  clock?: Clock
 }
 
 interface VarlinkReply {
@@ -57,6 +59,7 @@ class ResolvedResolver implements HostResolver {
   readonly name = 'systemd-resolved'
   readonly capabilities: HostResolverCapabilities
   readonly #network: Dialer
+  readonly #clock: Clock
   readonly #path: string
   readonly #fallback: HostResolver
   readonly #stats = noUpstreamStats()
@@ -65,6 +68,7 @@ class ResolvedResolver implements HostResolver {
 
   constructor(options: ResolvedResolverOptions) {
     this.#network = options.network
+    this.#clock = options.clock ?? systemClock
     this.#path = options.path ?? RESOLVED_SOCKET
     this.#fallback = options.fallback
     this.capabilities = {
@@ -158,25 +162,24 @@ class ResolvedResolver implements HostResolver {
   }
 
   async #call(name: string, type: number, signal: AbortSignal | undefined): Promise<VarlinkReply> {
-    const signals = [
-      this.#abort.signal,
-      AbortSignal.timeout(2 * UPSTREAM_TRY_MS),
-      ...(signal ? [signal] : []),
-    ]
-    const stream = await this.#network.connect(
-      { path: this.#path },
-      { signal: AbortSignal.any(signals), origin: { layer: 'dns' } },
-    )
+    const late = new NetkitError('NETKIT_DNS_TIMEOUT', 'systemd-resolved did not answer in time.')
+    const limit = deadline(this.#clock, 2 * UPSTREAM_TRY_MS, late, [this.#abort.signal, signal])
+    let stream: ByteStream | undefined
     try {
+      stream = await this.#network.connect(
+        { path: this.#path },
+        { signal: limit.signal, origin: { layer: 'dns' } },
+      )
       const call = {
         method: 'io.systemd.Resolve.ResolveRecord',
         parameters: { name, class: 1, type },
       }
       const bytes = new TextEncoder().encode(`${JSON.stringify(call)}\0`)
       stream.write(blockOf(bytes), 0, bytes.length)
-      return JSON.parse(await untilNul(stream, AbortSignal.any(signals))) as VarlinkReply
+      return JSON.parse(await untilNul(stream, limit.signal)) as VarlinkReply
     } finally {
-      stream.reset()
+      limit.done()
+      stream?.reset()
     }
   }
 }
