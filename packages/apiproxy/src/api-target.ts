@@ -3,8 +3,8 @@
  * `/v1.51/containers/cre%61te` is a create.
  */
 
+import type { RequestHead } from '@netkit/core/http'
 import { NetkitError } from '@netkit/core'
-import type { RequestHead } from './http/head.ts'
 
 /** A request's method, path and query. */
 export interface ApiTarget {

@@ -10,8 +10,6 @@ export { apiRequests, apiTrouble } from './diagnostics.ts'
 export type { ApiRequestEvent, ApiTroubleEvent } from './diagnostics.ts'
 export type { EngineOptions } from './engine/engine-dialer.ts'
 export type { Answer } from './http/answer.ts'
-export { explainFault, type HttpFault } from './http/fault.ts'
-export type { RequestHead } from './http/head.ts'
 export type {
   InspectedRequest,
   InspectedResponse,
@@ -19,3 +17,7 @@ export type {
   Inspector,
   Outcome,
 } from './inspection.ts'
+export type { PublishedBinding } from './ports/container-ports.ts'
+export { inspectPorts } from './ports/port-inspector.ts'
+export type { PortInspector, PortInspectorOptions } from './ports/port-inspector.ts'
+export type { PublicationOptions } from './ports/publications.ts'

@@ -7,9 +7,9 @@
  * ```
  */
 
+import type { RequestHead } from '@netkit/core/http'
 import type { ApiTarget } from './api-target.ts'
 import type { Answer } from './http/answer.ts'
-import type { RequestHead } from './http/head.ts'
 
 /** The request, as an inspection sees it. */
 export interface InspectedRequest {

@@ -1,7 +1,6 @@
 /** Answers of the proxy's own, in the engine's format: whoever reads the engine's errors reads these. */
 
-import type { HttpFault } from './fault.ts'
-import type { RequestHead } from './head.ts'
+import type { HttpFault, RequestHead } from '@netkit/core/http'
 
 /** An answer instead of the engine's. */
 export interface Answer {

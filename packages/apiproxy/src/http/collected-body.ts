@@ -1,8 +1,8 @@
 /** A body that is read as a whole, because it is inspected. */
 
 import type { Block } from '@netkit/core'
+import type { BodyFraming } from '@netkit/core/http'
 import type { BodySink } from '../transport/message-reader.ts'
-import type { BodyFraming } from './head.ts'
 
 /** Gathers a body up to a limit; beyond it the rest is dropped and `tooLarge` set. */
 export class CollectedBody implements BodySink {

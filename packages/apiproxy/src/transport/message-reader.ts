@@ -12,10 +12,8 @@
 
 import { Block, sharedReadBlocks } from '@netkit/core'
 import type { ByteStream, ReadTarget, Room } from '@netkit/core'
-import { BodyScanner } from '../http/body-scanner.ts'
-import type { HttpFault } from '../http/fault.ts'
-import type { BodyFraming } from '../http/head.ts'
-import { HeadReader } from '../http/head-reader.ts'
+import { BodyScanner, HeadReader } from '@netkit/core/http'
+import type { BodyFraming, HttpFault } from '@netkit/core/http'
 import { HELD_BYTES } from '../limits.ts'
 
 /** Where a body goes. Every `ByteStream` is one. */

@@ -17,6 +17,8 @@
 
 import { Block, errorCode, splice } from '@netkit/core'
 import type { ByteStream, CloseReason } from '@netkit/core'
+import { ResponseHead, explainFault, parseRequestHead, parseResponseHead } from '@netkit/core/http'
+import type { BodyFraming, RequestHead } from '@netkit/core/http'
 import { apiTarget } from '../api-target.ts'
 import type { ApiTarget } from '../api-target.ts'
 import type { ApiRequestEvent } from '../diagnostics.ts'
@@ -24,9 +26,6 @@ import type { EngineDialer } from '../engine/engine-dialer.ts'
 import { answerBytes, faultAnswer, withBodyLength } from '../http/answer.ts'
 import type { Answer } from '../http/answer.ts'
 import { CollectedBody } from '../http/collected-body.ts'
-import { explainFault } from '../http/fault.ts'
-import { parseRequestHead, parseResponseHead, ResponseHead } from '../http/head.ts'
-import type { BodyFraming, RequestHead } from '../http/head.ts'
 import type { Inspection, Inspector, Outcome } from '../inspection.ts'
 import {
   INSPECTED_BODY_BYTES,
@@ -178,10 +177,7 @@ export class ProxyConnection {
       stream = await this.#options.engine.connect(this.#gone.signal)
     } catch (error) {
       if (this.#gone.signal.aborted) throw error
-      throw new Refusal({
-        status: 503,
-        message: `The container engine does not answer yet (${errorCode(error) ?? 'no connection'}). It may still be starting: try again in a moment.`,
-      })
+      throw new Refusal(noEngine(error))
     }
     let resolve: (() => void) | undefined
     const ended = new Promise<void>((done) => {
@@ -272,8 +268,8 @@ export class ProxyConnection {
           body: body ?? new Uint8Array(0),
           signal: this.#gone.signal,
         })
-        passed.push(inspection)
         if (outcome?.answer !== undefined) throw new Refusal(outcome.answer)
+        passed.push(inspection)
         body = outcome?.body ?? body
       }
       audit.inspectionMs += clock.now() - began
@@ -535,6 +531,13 @@ async function runAfter(
   return { ...(body && { body }), ...(answer && { answer }) }
 }
 
+function noEngine(error: unknown): Answer {
+  return {
+    status: 503,
+    message: `The container engine does not answer yet (${errorCode(error) ?? 'no connection'}). It may still be starting: try again in a moment.`,
+  }
+}
+
 async function runLost(passed: readonly Inspection[]): Promise<void> {
   for (const inspection of passed.toReversed()) await inspection.lost?.()
 }
@@ -546,6 +549,7 @@ function refusalOf(error: unknown): Answer {
       status: 400,
       message: `The request is refused: ${(error as Error).message}. Nothing of it was passed on.`,
     }
+  if ((error as { syscall?: unknown } | undefined)?.syscall === 'connect') return noEngine(error)
   return {
     status: 500,
     message: 'The API proxy failed on this request; it was not passed on. Please report it.',

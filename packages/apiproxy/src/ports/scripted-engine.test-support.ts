@@ -1,0 +1,178 @@
+/** An engine in memory for unit tests: containers that start, stop and publish, as far as a port inspector can tell. */
+
+import { chunks, memoryNetwork, socketError, writeAll } from '@netkit/core'
+import type {
+  ByteStream,
+  Endpoint,
+  Network,
+  PortPublisher,
+  PortRequest,
+  PortReservation,
+} from '@netkit/core'
+
+interface ScriptedContainer {
+  running: boolean
+  readonly bindings: Record<string, { HostIp: string; HostPort: string }[]>
+}
+
+/** Answers the calls that a port inspector and its clients make. */
+export class ScriptedEngine {
+  readonly network: Network = memoryNetwork()
+  readonly endpoint: Endpoint = { path: '/engine' }
+  readonly containers = new Map<string, ScriptedContainer>()
+  /** `METHOD path` of all calls but inspects, lists and events. */
+  readonly calls: string[] = []
+  /** The next start fails with this. */
+  failure: string | undefined
+  /** The number the engine takes where it may choose. */
+  nextDynamic = 32_768
+  readonly #followers = new Set<ByteStream>()
+
+  async listen(): Promise<void> {
+    await this.network.listen(this.endpoint, (stream) => void this.#serve(stream))
+  }
+
+  add(id: string, bindings: ScriptedContainer['bindings'], running = false): void {
+    this.containers.set(id, { bindings, running })
+  }
+
+  /** What happens without any client of the proxy. */
+  async event(action: 'start' | 'die' | 'destroy', id: string): Promise<void> {
+    const container = this.containers.get(id)
+    if (container) container.running = action === 'start'
+    if (action === 'destroy') this.containers.delete(id)
+    const line = `${JSON.stringify({ Type: 'container', Action: action, Actor: { ID: id } })}\n`
+    for (const follower of this.#followers) await writeAll(follower, line)
+  }
+
+  /** The engine restarts: its event streams end. */
+  endEvents(): void {
+    for (const follower of this.#followers) follower.end()
+    this.#followers.clear()
+  }
+
+  get followers(): number {
+    return this.#followers.size
+  }
+
+  async #serve(stream: ByteStream): Promise<void> {
+    let text = ''
+    for await (const chunk of chunks(stream)) {
+      text += new TextDecoder().decode(chunk)
+      const end = text.indexOf('\r\n\r\n')
+      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0)
+      if (end >= 0 && text.length >= end + 4 + length) break
+    }
+    const line = text.slice(0, text.indexOf('\r\n'))
+    const body = text.slice(text.indexOf('\r\n\r\n') + 4)
+    const [method = '', target = ''] = line.split(' ')
+    if (target.startsWith('/events')) {
+      await writeAll(stream, 'HTTP/1.0 200 OK\r\n\r\n')
+      this.#followers.add(stream)
+      return
+    }
+    const { status, json } = this.#answer(method, target.replace(/^\/v[\d.]+/, ''), body)
+    const content = json === undefined ? '' : JSON.stringify(json)
+    await writeAll(
+      stream,
+      `HTTP/1.1 ${status} Scripted\r\nContent-Length: ${content.length}\r\nConnection: close\r\n\r\n${content}`,
+    )
+    stream.end()
+  }
+
+  #answer(method: string, path: string, body: string): { status: number; json?: unknown } {
+    if (method === 'GET' && path === '/containers/json') {
+      const running = [...this.containers].filter(([, container]) => container.running)
+      return { status: 200, json: running.map(([Id]) => ({ Id })) }
+    }
+    const [, id = '', verb = ''] = /^\/containers\/([^/?]+)\/?([a-z]*)/.exec(path) ?? []
+    const container = this.containers.get(id)
+    if (method === 'GET' && verb === 'json') return this.#inspect(id, container)
+    this.calls.push(`${method} ${path}${body}`)
+    if (path.startsWith('/networks/')) return { status: 200 }
+    if (container === undefined)
+      return { status: 404, json: { message: `No such container: ${id}` } }
+    if (method === 'DELETE') this.containers.delete(id)
+    else if (this.failure !== undefined && verb === 'start')
+      return { status: 500, json: { message: this.failure } }
+    else container.running = verb !== 'stop' && verb !== 'kill'
+    return { status: 204 }
+  }
+
+  #inspect(
+    id: string,
+    container: ScriptedContainer | undefined,
+  ): { status: number; json?: unknown } {
+    if (container === undefined)
+      return { status: 404, json: { message: `No such container: ${id}` } }
+    const { running, bindings } = container
+    const bound = Object.entries(bindings).map(([port, list]) => [
+      port,
+      list.flatMap(({ HostIp, HostPort }) => {
+        const number = HostPort === '' ? String(this.nextDynamic) : HostPort.replace(/-.*/, '')
+        return (HostIp === '' ? ['0.0.0.0', '::'] : [HostIp]).map((ip) => ({
+          HostIp: ip,
+          HostPort: number,
+        }))
+      }),
+    ])
+    return {
+      status: 200,
+      json: {
+        Id: id,
+        Name: `/name-of-${id}`,
+        State: { Running: running },
+        HostConfig: { NetworkMode: 'bridge', PortBindings: bindings },
+        NetworkSettings: { Ports: running ? Object.fromEntries(bound) : {} },
+      },
+    }
+  }
+}
+
+/** A publisher that keeps a book and binds nothing. */
+export class ScriptedPublisher implements PortPublisher {
+  /** Port → who holds it, and whether it is committed. */
+  readonly book = new Map<number, { owner: string; committed: boolean }>()
+  /** Ports that somebody else on the host holds. */
+  readonly foreign = new Set<number>()
+  readonly asked: PortRequest[] = []
+
+  reserve(
+    [request]: readonly PortRequest[],
+    { owner }: { owner: string },
+  ): Promise<PortReservation> {
+    const port = request?.port ?? 0
+    if (request !== undefined) this.asked.push(request)
+    const held = this.book.get(port)
+    if (held !== undefined || this.foreign.has(port)) {
+      const error = socketError('EADDRINUSE', { syscall: 'listen', port })
+      const holder =
+        held === undefined
+          ? { kind: 'process' as const, side: 'host' as const, command: 'postgres' }
+          : { kind: 'lease' as const, owner: held.owner, ageMs: 0 }
+      const dockerMessage = `port is already allocated: by ${held?.owner ?? 'postgres'}`
+      return Promise.reject(Object.assign(error, { holder, dockerMessage }))
+    }
+    const entry = { owner, committed: false }
+    this.book.set(port, entry)
+    const abort = (): Promise<void> => {
+      if (this.book.get(port) === entry) this.book.delete(port)
+      return Promise.resolve()
+    }
+    return Promise.resolve({
+      owner,
+      ports: [],
+      commit: () => {
+        entry.committed = true
+        return Promise.resolve()
+      },
+      abort,
+      [Symbol.asyncDispose]: abort,
+    })
+  }
+
+  release(owner: string): Promise<void> {
+    for (const [port, entry] of this.book) if (entry.owner === owner) this.book.delete(port)
+    return Promise.resolve()
+  }
+}
