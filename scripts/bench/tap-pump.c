@@ -61,7 +61,11 @@ static int open_socket(const char *how, const char *path) {
   struct sockaddr_un at = {.sun_family = AF_UNIX};
   strncpy(at.sun_path, path, sizeof at.sun_path - 1);
   if (strcmp(how, "connect") == 0) {
-    if (connect(s, (struct sockaddr *)&at, sizeof at) < 0) fail(path);
+    /* The file exists a moment before anybody listens there. */
+    for (int tries = 0; connect(s, (struct sockaddr *)&at, sizeof at) < 0; tries++) {
+      if (tries == 100) fail(path);
+      usleep(20000);
+    }
     return s;
   }
   unlink(path);
