@@ -95,7 +95,7 @@ export interface AttachOptions {
 export interface Guest extends AsyncDisposable {
   readonly name: string
   readonly state: LinkState
-  /** IP addresses it speaks from. */
+  /** IP addresses that are its own: leased ones, then those it speaks from. */
   addresses(): readonly string[]
   stats(): GuestStats
   /** Ends its flows and forgets it. Its link is not closed. Idempotent. */
@@ -307,10 +307,14 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   }
 
   addressesOf(port: Port): readonly string[] {
-    return this.#engine.neighbors
+    const leased = this.leases().filter(({ guest }) => guest === port.name)
+    const spoken = this.#engine.neighbors
       .all()
       .filter((neighbor) => neighbor.port === port && neighbor.reachable)
-      .map((neighbor) => neighbor.address.text)
+    // A guest that has just been given its lease need not have said anything from it.
+    return [
+      ...new Set([...leased.map(({ ip }) => ip), ...spoken.map(({ address }) => address.text)]),
+    ]
   }
 
   datagram(port: Port, packet: Packet, udp: UdpView): void {
