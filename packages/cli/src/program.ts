@@ -11,6 +11,7 @@ import {
 import { gatewayCommand, type GatewayCommandOptions } from './commands/gateway.ts'
 import { upCommand, type UpCommandOptions } from './commands/up.ts'
 import { forwardCommand, type ForwardCommandOptions } from './commands/forward.ts'
+import { dockerCommand, type DockerCommandOptions } from './commands/docker.ts'
 import { exitCodes, type ExitCode } from './exit-codes.ts'
 import { parseForward, parsePublish, type ForwardSpec, type PublishSpec } from '@netkit/ports'
 import { createReporter, type Reporter, type ReporterStreams } from './reporter.ts'
@@ -44,6 +45,7 @@ const configurationCodes = new Set<string>([
   'NETKIT_DNS_NAME',
   'NETKIT_DNS_OPTION',
   'NETKIT_DNS_RECORD',
+  'NETKIT_ENGINE_ENDPOINT',
   'NETKIT_FORWARD_INVALID',
   'NETKIT_MTU',
   'NETKIT_PATH_TOO_LONG',
@@ -247,6 +249,29 @@ Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong optio
     )
     .action((options: DnsCommandOptions & { json?: true }) =>
       execute(options, (reporter, signal) => dnsCommand(options, reporter, signal)),
+    )
+
+  program
+    .command('docker')
+    .description(
+      'The Docker Engine API on this host, for an engine in a guest; its ports appear here.',
+    )
+    .requiredOption('--listen <path>', 'unix socket or named pipe for the docker command')
+    .requiredOption('--engine <endpoint>', 'unix:///path, npipe:////./pipe/name or tcp://ip:port')
+    .option('--guest-ip <ip>', 'where published ports are reached; default the engine’s address')
+    .option('--no-publish', 'leave published ports where the engine binds them')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit docker --listen /tmp/docker.sock --engine tcp://192.168.65.3:2375
+  docker context create netkit --docker host=unix:///tmp/docker.sock
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action((options: DockerCommandOptions & { json?: true }) =>
+      execute(options, (reporter, signal) => dockerCommand(options, reporter, signal)),
     )
 
   const explain = program

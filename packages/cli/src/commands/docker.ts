@@ -1,0 +1,104 @@
+/** `netkit docker`: the Docker Engine API on this host, the engine elsewhere. */
+
+import { inspectPorts, createApiProxy } from '@netkit/apiproxy'
+import { formatEndpoint, ipFamily, isIpEndpoint, isPathEndpoint, NetkitError } from '@netkit/core'
+import type { Endpoint } from '@netkit/core'
+import { hostNetwork } from '@netkit/core/node'
+import { createPortBroker } from '@netkit/ports'
+import { hostAddresses, hostHolders } from '@netkit/ports/node'
+import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import type { Reporter } from '../reporter.ts'
+import { aborted } from '../signals.ts'
+
+/** Options of `netkit docker`. */
+export interface DockerCommandOptions {
+  readonly listen: string
+  readonly engine: string
+  /** Where the engine's published ports are reached; default the engine's own address, if it has one. */
+  readonly guestIp?: string
+  /** `false`: ports stay where the engine publishes them. */
+  readonly publish: boolean
+}
+
+/**
+ * Reads `unix:///path`, `/path`, `npipe:////./pipe/name` or `tcp://ip:port`.
+ *
+ * @throws NetkitError `NETKIT_ENGINE_ENDPOINT`
+ */
+export function parseEngineEndpoint(text: string): Endpoint {
+  const [, path] = /^(?:unix:\/\/)?(\/.+)$/.exec(text) ?? []
+  if (path !== undefined) return { path }
+  const [, pipe] = /^(?:npipe:)?[\\/]{2,4}\.[\\/]pipe[\\/](.+)$/.exec(text) ?? []
+  if (pipe !== undefined) return { path: `\\\\.\\pipe\\${pipe.replaceAll('/', '\\')}` }
+  const [, six, four, digits = ''] =
+    /^tcp:\/\/(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(text) ?? []
+  const ip = six ?? four ?? ''
+  if (ipFamily(ip) !== undefined && Number(digits) > 0 && Number(digits) < 65_536)
+    return { ip, port: Number(digits) }
+  throw new NetkitError(
+    'NETKIT_ENGINE_ENDPOINT',
+    `'${text}' is no endpoint of an engine. Write unix:///path/docker.sock, npipe:////./pipe/name or tcp://192.0.2.5:2375 (an address, not a name).`,
+  )
+}
+
+/** Runs until `signal`. */
+export async function dockerCommand(
+  options: DockerCommandOptions,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const at = parseEngineEndpoint(options.listen)
+  const endpoint = parseEngineEndpoint(options.engine)
+  if (isIpEndpoint(at)) {
+    // Whoever reaches the API is root in the guest; a socket's file mode keeps other users out, a port does not.
+    throw new NetkitError(
+      'NETKIT_ENGINE_ENDPOINT',
+      `netkit docker does not serve the API on TCP (${options.listen}): every user of this host could use it. Give --listen the path of a unix socket or a named pipe.`,
+    )
+  }
+  const guestIp = options.guestIp ?? (isIpEndpoint(endpoint) ? endpoint.ip : undefined)
+  if (options.publish && guestIp === undefined) {
+    throw new NetkitError(
+      'NETKIT_ENGINE_ENDPOINT',
+      `Where the ports of ${options.engine} are reached is not known. Give --guest-ip the guest's address, or --no-publish.`,
+    )
+  }
+  const network = hostNetwork()
+  const engine = { network, endpoint }
+  await using broker = createPortBroker({
+    host: network,
+    holders: hostHolders(),
+    addresses: hostAddresses(),
+  })
+  await using ports =
+    guestIp !== undefined && options.publish
+      ? inspectPorts({
+          engine,
+          publisher: broker,
+          target: ({ hostPort }) => ({ network, to: { ip: guestIp, port: hostPort } }),
+          onTrouble: ({ what, container, error }) =>
+            reporter.event('trouble', {
+              what,
+              container,
+              message: error instanceof Error ? error.message : String(error),
+            }),
+        })
+      : undefined
+  await using proxy = createApiProxy({
+    engine,
+    inspectors: ports === undefined ? [] : [ports],
+    onRequest: (request) => reporter.event('request', { ...request }),
+  })
+  const listening = await proxy.listen(network, at)
+  const path = isPathEndpoint(listening.address) ? listening.address.path : ''
+  const host = path.startsWith('\\\\') ? `npipe:${path.replaceAll('\\', '/')}` : `unix://${path}`
+  const context = `docker context create netkit --docker host=${host}`
+  reporter.event(
+    'ready',
+    { listen: path, engine: formatEndpoint(endpoint), context },
+    `The engine at ${formatEndpoint(endpoint)} is served on ${path}.\n${context}`,
+  )
+  await aborted(signal)
+  reporter.event('ended', { ...proxy.stats() })
+  return exitCodes.ok
+}
