@@ -353,3 +353,18 @@ function bound(network: Network): Network {
     bind: (at, options) => network.bind(at, options),
   }
 }
+
+test('streams whose local address the host no longer has are reset, others live', async () => {
+  const network = memoryNetwork()
+  await network.listen({ ip: '203.0.113.5', port: 80 }, () => {})
+  const egress = guarded(network, allowAll)
+  const to = { ip: '203.0.113.5', port: 80 }
+  const gone = await egress.connect(to, { from: { ip: '192.0.2.7', port: 0 } })
+  const kept = await egress.connect(to, { from: { ip: '192.0.2.8', port: 0 } })
+  const local = await egress.connect(to, { from: { ip: '127.0.0.1', port: 0 } })
+  expect(egress.resetVanished(new Set(['192.0.2.8']))).toBe(1)
+  expect(await gone.closed).toMatchObject({ kind: 'reset', by: 'local' })
+  expect(egress.stats()).toMatchObject({ vanished: 1, live: 2 })
+  kept.reset()
+  local.reset()
+})

@@ -52,6 +52,8 @@ export type EgressEvent =
   | { readonly kind: 'revoked'; readonly flow: FlowRequest; readonly verdict: Verdict }
   /** The flow was allowed and the network could not open it. */
   | { readonly kind: 'failed'; readonly flow: FlowRequest; readonly error: unknown }
+  /** Its local address went away with an interface; it was reset. */
+  | { readonly kind: 'vanished'; readonly flow: FlowRequest }
   | { readonly kind: 'closed'; readonly flow: FlowRequest }
 
 /** Options of `guarded`. */
@@ -75,6 +77,8 @@ export interface GuardStats {
   readonly denied: number
   readonly revoked: number
   readonly failed: number
+  /** Reset because their local address was no longer the host's. */
+  readonly vanished: number
   /** Open streams. */
   readonly live: number
   /** By the rule that decided. */
@@ -95,6 +99,14 @@ export interface GuardedNetwork extends Network, Disposable {
     to: Endpoint,
     origin?: FlowOrigin,
   ): Promise<{ readonly flow: FlowRequest; readonly verdict: Verdict }>
+  /**
+   * Resets the streams whose local address is the host's no longer: nothing will ever come for them, and their owners need not wait for
+   * a timeout. To be called when the host's network changed. Streams on the loopback and those without an address are left alone.
+   *
+   * @param addresses - The host's addresses now, in normal text form.
+   * @returns How many were reset.
+   */
+  resetVanished(addresses: { has(ip: string): boolean }): number
   stats(): GuardStats
   snapshot(): readonly GuardedFlow[]
   /** Stops listening to the policy; what is open stays open. */
@@ -151,7 +163,7 @@ class Guard implements GuardedNetwork {
   readonly #flows = new Map<ByteStream, GuardedFlow>()
   readonly #ports = new Set<GuardedDatagramPort>()
   readonly #byRule = new Map<string, { allowed: number; denied: number }>()
-  readonly #counts = { allowed: 0, denied: 0, revoked: 0, failed: 0 }
+  readonly #counts = { allowed: 0, denied: 0, revoked: 0, failed: 0, vanished: 0 }
   readonly #stopListening: (() => void) | undefined
   // Counts the policy's changes: a verdict older than the last one is asked for again.
   #version = 0
@@ -233,6 +245,21 @@ class Guard implements GuardedNetwork {
     const flow = this.#request(protocol, to, this.#resolveAlias(to), origin)
     const { verdict } = await this.#decide(flow)
     return { flow, verdict }
+  }
+
+  resetVanished(addresses: { has(ip: string): boolean }): number {
+    let reset = 0
+    for (const [stream, { flow }] of this.#flows) {
+      const { local } = stream
+      if (local === undefined || !isIpEndpoint(local)) continue
+      const ip = canonicalAddress(local.ip)
+      if (addressScope(ip) === 'loopback' || addresses.has(ip)) continue
+      reset++
+      this.#counts.vanished++
+      this.#options.onEvent?.({ kind: 'vanished', flow })
+      stream.reset()
+    }
+    return reset
   }
 
   stats(): GuardStats {
