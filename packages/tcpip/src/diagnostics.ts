@@ -12,6 +12,7 @@ export const channels: {
 } = {
   flow: diagnosticsChannel('netkit:tcpip:flow'),
   lease: diagnosticsChannel('netkit:tcpip:lease'),
+  address: diagnosticsChannel('netkit:tcpip:address'),
   guest: diagnosticsChannel('netkit:tcpip:guest'),
   conflict: diagnosticsChannel('netkit:tcpip:conflict'),
 }

@@ -12,6 +12,8 @@ export type GatewayEvent =
   | { readonly kind: 'flow'; readonly flow: FlowSnapshot }
   /** A lease was given, prolonged, given back, or declined because somebody else uses the address. */
   | { readonly kind: 'lease'; readonly event: LeaseEvent; readonly lease: Lease }
+  /** A guest speaks from an address for the first time, or again after another guest had it. */
+  | { readonly kind: 'address'; readonly guest: string; readonly ip: string; readonly mac: string }
   /** A guest was attached or detached, or its link changed; `cause` says why it went down. */
   | {
       readonly kind: 'guest'

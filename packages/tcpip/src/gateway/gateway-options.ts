@@ -24,6 +24,8 @@ export interface StaticLease {
 export interface Ipv6Options {
   /** The guests' prefix, a /64. Default fd6e:6b65:7a00:65::/64. */
   readonly prefix?: string
+  /** Whether it is advertised from the start; see `Gateway.announceIpv6`. Default `true`. */
+  readonly announced?: boolean
 }
 
 /** Where guests live in IPv6 unless another prefix is asked for: unique local (RFC 4193). */

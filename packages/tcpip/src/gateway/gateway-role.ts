@@ -74,6 +74,8 @@ export interface GatewayHandlers {
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void
   /** A guest asks for a router advertisement. */
   routerSolicited(port: Port, packet: Packet): void
+  /** A guest speaks from an address for the first time. */
+  addressLearned(port: Port, address: Address, mac: number): void
   /** A guest claims an address that is not its own. */
   conflict(port: Port, address: string, holder: Port | undefined): void
 }
@@ -209,6 +211,7 @@ export class GatewayRole implements Role {
     if (refusal !== undefined) return refusal
     if (known && known.port !== port) neighbors.forget(known)
     this.#last = neighbors.heard(new Address(a, b, c, d), port, mac)
+    this.#handlers.addressLearned(port, this.#last.address, mac)
     return undefined
   }
 

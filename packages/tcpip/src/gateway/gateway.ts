@@ -17,6 +17,7 @@ import type { DiagnosticsChannel, EgressPolicy, IpEndpoint, Network } from '@net
 import { arenaMemory, formatMac } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
 import { v4Address } from '../address.ts'
+import type { Address } from '../address.ts'
 import { channels } from '../diagnostics.ts'
 import { dropsSeen } from '../engine/drops.ts'
 import { Engine } from '../engine/engine.ts'
@@ -118,6 +119,11 @@ export interface Gateway extends AsyncDisposable {
   attach(link: FrameLink, options: AttachOptions): Guest
   /** The guests seen from the host: dial into them; listen and bind on the gateway's address and on any that is no guest's. */
   readonly network: Network
+  /**
+   * Begins or ceases to advertise IPv6: where the host has lost its IPv6 egress, guests are told to prefer IPv4. What is open stays, and
+   * guests that use their IPv6 addresses are served. Without effect while IPv6 is off.
+   */
+  announceIpv6(on: boolean): void
   /** Leases that hold, by address. */
   leases(): readonly Lease[]
   /** Everything that lives here, for a person or a test. */
@@ -199,7 +205,12 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#role.join(this.#engine, this.#leases, dhcp)
     const { ipv6 } = plan
     this.#advertiser =
-      ipv6 && new RouterAdvertiser(this.#engine, { ...ipv6, resolvers: [ipv6.gateway] })
+      ipv6 &&
+      new RouterAdvertiser(
+        this.#engine,
+        { ...ipv6, resolvers: [ipv6.gateway] },
+        (options.ipv6 || {}).announced ?? true,
+      )
     const { route, onConnectError, names, tcp = {} } = options
     const network = egress(options, config, this.#role.aliasAddress.text)
     this.#gate = new TcpGate(this.#engine, {
@@ -271,6 +282,10 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#role.detached(guest.port)
     this.#leases.dropGuest(guest.name, this.#engine.clock.now())
     this.#tell({ kind: 'guest', guest: guest.name, event: 'detached', cause: undefined })
+  }
+
+  announceIpv6(on: boolean): void {
+    this.#advertiser?.announce(on)
   }
 
   leases(): readonly Lease[] {
@@ -353,6 +368,10 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#tell({ kind: 'guest', guest: port.name, event: state, cause })
     // A link that is gone for good takes its guest along: the host's sockets are not kept waiting.
     if (state === 'closed') this.guests.get(port.name)?.detach()
+  }
+
+  addressLearned(port: Port, address: Address, mac: number): void {
+    this.#tell({ kind: 'address', guest: port.name, ip: address.text, mac: formatMac(mac) })
   }
 
   conflict(port: Port, address: string, holder: Port | undefined): void {

@@ -162,3 +162,44 @@ describe('ping', () => {
     expect(guest.stats().dropped).toEqual({ 'icmp-echo-world': 1 })
   })
 })
+
+describe('announcing', () => {
+  it('ends with an advertisement that takes the router away, and solicitations go unanswered', async () => {
+    const { raw, gateway } = await setUp()
+    raw.take()
+    gateway.announceIpv6(false)
+    gateway.announceIpv6(false)
+    await settled()
+    const [last, ...more] = raw.takeIcmpv6()
+    expect(more).toEqual([])
+    const message = Buffer.from(last?.message ?? [])
+    expect([message[0], message.readUInt16BE(6)]).toEqual([routerAdvertisement, 0])
+    // The prefix option: valid for a while yet, preferred no longer.
+    const at = message.indexOf(Buffer.from([3, 4, 64]))
+    expect(message.readUInt32BE(at + 4)).toBeGreaterThan(0)
+    expect(message.readUInt32BE(at + 8)).toBe(0)
+    raw.send(
+      raw.icmpv6([routerSolicitation, 0, 0, 0, 0, 0, 0, 0], {
+        from: GUEST_LINK_LOCAL,
+        to: ALL_ROUTERS,
+      }),
+    )
+    expect(raw.takeIcmpv6()).toEqual([])
+  })
+
+  it('begins later where the host had no IPv6 at first', async () => {
+    const gateway = createGateway({ network: memoryNetwork(), ipv6: { announced: false } })
+    const [inside, outside] = memoryLinkPair({ delivery: 'sync' })
+    gateway.attach(outside, { name: 'one' })
+    const raw = new RawGuest(inside, 0x5254_0012_3456, '192.168.65.3')
+    raw.gatewayMac = 0x026e_6b00_0001
+    await settled()
+    expect(raw.takeIcmpv6()).toEqual([])
+    gateway.announceIpv6(true)
+    await settled()
+    const [first] = raw.takeIcmpv6()
+    const message = Buffer.from(first?.message ?? [])
+    expect([message[0], message.readUInt16BE(6) > 0]).toEqual([routerAdvertisement, true])
+    await gateway.close()
+  })
+})

@@ -30,19 +30,35 @@ export interface Advertised {
   readonly resolvers: readonly Address[]
 }
 
-/** Advertises on all ports of a gateway. */
+/** Advertises on all ports of a gateway, while `announced`. */
 export class RouterAdvertiser {
   readonly #engine: Engine
   readonly #advertised: Advertised
   #running = false
+  #announced: boolean
 
-  constructor(engine: Engine, advertised: Advertised) {
+  constructor(engine: Engine, advertised: Advertised, announced: boolean) {
     this.#engine = engine
     this.#advertised = advertised
+    this.#announced = announced
+  }
+
+  /**
+   * Begins to advertise, or withdraws: a last advertisement takes the router away and deprecates the prefix's addresses
+   * (RFC 4861 6.2.5, RFC 4862 5.5.4), so that guests go on with IPv4 at once. Flows that are open stay.
+   */
+  announce(on: boolean): void {
+    if (on === this.#announced) return
+    this.#announced = on
+    for (const port of this.#engine.ports) {
+      if (on) this.attached(port)
+      else this.#send(port)
+    }
   }
 
   /** A guest was attached. */
   attached(port: Port): void {
+    if (!this.#announced) return
     this.#send(port)
     if (this.#running) return
     this.#running = true
@@ -51,15 +67,19 @@ export class RouterAdvertiser {
 
   /** A guest asks. */
   solicited(port: Port, packet: Packet): void {
+    if (!this.#announced) return
     if (packet.isUnspecifiedSource) this.#send(port)
     else this.#sendTo(port, packet.mac, packet.source())
   }
 
   #later(): void {
     this.#engine.clock.after(RA_INTERVAL_MS, () => {
+      if (!this.#announced || this.#engine.ports.size === 0) {
+        this.#running = false
+        return
+      }
       for (const port of this.#engine.ports) this.#send(port)
-      if (this.#engine.ports.size > 0) this.#later()
-      else this.#running = false
+      this.#later()
     })
   }
 
@@ -69,13 +89,14 @@ export class RouterAdvertiser {
 
   #sendTo(port: Port, mac: number, to: Address): void {
     const { linkLocal, prefix, resolvers } = this.#advertised
+    const on = this.#announced ? 1 : 0
     const message: RouterAdvertisement = {
       type: ICMPV6_TYPE.routerAdvertisement,
       hopLimit: HOP_LIMIT,
       managed: false,
       otherConfiguration: false,
       preference: ROUTER_PREFERENCE.medium,
-      routerLifetime: RA_LIFETIME_S,
+      routerLifetime: on * RA_LIFETIME_S,
       reachableTime: 0,
       retransTimer: 0,
       options: {
@@ -88,11 +109,11 @@ export class RouterAdvertiser {
             onLink: true,
             autonomous: true,
             validLifetime: RA_VALID_LIFETIME_S,
-            preferredLifetime: RA_PREFERRED_LIFETIME_S,
+            preferredLifetime: on * RA_PREFERRED_LIFETIME_S,
           },
         ],
         ...(resolvers.length > 0 && {
-          resolvers: [{ lifetime: RA_LIFETIME_S, addresses: resolvers.map(addressBytes) }],
+          resolvers: [{ lifetime: on * RA_LIFETIME_S, addresses: resolvers.map(addressBytes) }],
         }),
       },
     }
