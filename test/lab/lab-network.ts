@@ -1,12 +1,9 @@
 /** The network under test, as the lab's guests meet it: everything is the composition's own but the capture. */
 
-import { closeSync, openSync, writeSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { captured, pcapFile, type FrameLink } from '@netkit/frames'
-import { createGuestNetwork, type GuestNetwork } from '@netkit/guestnet'
+import type { FrameLink } from '@netkit/frames'
+import { createGuestNetwork, type GuestNetwork, type GuestNetworkOptions } from '@netkit/guestnet'
 import type { TourNetwork } from '@netkit/guests'
+import { labCapture, type CaptureFiles } from './lab-capture.ts'
 
 /** What DHCP hands out beside addresses. */
 export const SEARCH_DOMAIN = 'lab.example'
@@ -16,38 +13,26 @@ export interface LabNetwork extends TourNetwork, AsyncDisposable {
   /** The parts themselves, for what only they can tell. */
   readonly composition: GuestNetwork
   attach(link: FrameLink, name?: string): void
-  /** Ends the capture and gives its path. */
-  capture(): Promise<string>
+  /** Ends the capture and gives its files. */
+  captureFiles(): CaptureFiles
   /** Ends everything and removes the capture. Idempotent. */
   close(): Promise<void>
 }
 
-/** Makes a network for one test file. With `KEEP_CAPTURES` set, its capture stays in the temporary folder. */
-export async function labNetwork(): Promise<LabNetwork> {
-  const folder = await mkdtemp(join(tmpdir(), 'netkit-lab-'))
-  const path = join(folder, 'lab.pcapng')
-  const file = openSync(path, 'wx', 0o600)
-  // Written at once: a capture with holes would show losses that never were.
-  const capture = pcapFile({ write: (bytes) => void writeSync(file, bytes) })
+/** Makes a network for one test file. With `KEEP_CAPTURES` set, its captures stay in the temporary folder. */
+export async function labNetwork(options: GuestNetworkOptions = {}): Promise<LabNetwork> {
+  const capture = await labCapture()
   const composition = await createGuestNetwork({
     hostAlias: true,
     dhcp: { searchDomains: [SEARCH_DOMAIN] },
+    ...options,
   })
   const { gateway } = composition
-  let captureEnded = false
-  const endCapture = (): void => {
-    if (captureEnded) return
-    captureEnded = true
-    capture.close()
-    closeSync(file)
-  }
   let closing: Promise<void> | undefined
   const close = (): Promise<void> =>
     (closing ??= (async (): Promise<void> => {
       await composition.close()
-      endCapture()
-      if (process.env['KEEP_CAPTURES'] === undefined)
-        await rm(folder, { recursive: true, force: true })
+      await capture.close()
     })())
   return {
     composition,
@@ -55,17 +40,14 @@ export async function labNetwork(): Promise<LabNetwork> {
     gateway: gateway.address,
     hostAlias: gateway.hostAlias ?? '',
     attach(link, name = 'guest') {
-      composition.attach(captured(link, capture, { name }), { name })
+      composition.attach(capture.link(link, name), { name })
     },
     async publish(guestPort) {
       const request = { protocol: 'tcp' as const, port: 0 }
       const lease = await composition.publish({ request, guestPort })
       return { port: lease.ports[0]?.port ?? 0, close: () => lease.abort() }
     },
-    capture() {
-      endCapture()
-      return Promise.resolve(path)
-    },
+    captureFiles: () => capture.end(),
     close,
     [Symbol.asyncDispose]: close,
   }

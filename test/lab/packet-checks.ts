@@ -1,37 +1,84 @@
-/** What an independent reader of packets, tshark, finds wrong in a capture. */
+/** What an independent reader of packets, tshark, finds in a capture. */
 
 import { runCommand } from '@netkit/guests'
 
-const VERIFY = ['ip.check_checksum', 'tcp.check_checksum', 'udp.check_checksum']
-
-/** What must not be in a clean capture, by the name a report gives it. A checksum's status 0 is "bad". */
-const FAULTS = {
-  malformed: '_ws.malformed',
-  'bad IPv4 checksum': 'ip.checksum.status == 0',
-  // Linux may send 0xffff for 0: the same number in ones' complement.
-  'bad TCP checksum': 'tcp.checksum.status == 0 && tcp.checksum != 0xffff',
-  'bad UDP checksum': 'udp.checksum.status == 0',
-  'bad ICMP checksum': 'icmp.checksum.status == 0',
-  // A probe of a closed window repeats a byte on purpose; tshark tells it apart.
-  retransmission: 'tcp.analysis.retransmission && !tcp.analysis.zero_window_probe',
-} as const
-
 const TSHARK_TIMEOUT_MS = 180_000
 
-/** The faulty frames, one line each: "FAULT: frame number, addresses, tshark's words". Empty when all is well. */
-export async function captureFaults(path: string): Promise<string[]> {
-  const any = Object.values(FAULTS)
-    .map((filter) => `(${filter})`)
-    .join(' || ')
-  const fields = ['frame.number', '_ws.col.Source', '_ws.col.Destination', '_ws.col.Info']
-  const args = ['-r', path, '-Y', any, '-T', 'fields']
+const COLUMNS = ['frame.number', '_ws.col.Source', '_ws.col.Destination', '_ws.col.Info'] as const
+
+/** One line per frame that the filter finds, with tab-separated fields. */
+async function find(
+  path: string,
+  filter: string,
+  fields: readonly string[],
+  preferences: readonly string[],
+): Promise<string[]> {
+  const args = ['-n', '-r', path, '-Y', filter, '-T', 'fields']
     .concat(fields.flatMap((field) => ['-e', field]))
-    .concat(VERIFY.flatMap((preference) => ['-o', `${preference}:TRUE`]))
+    .concat(preferences.flatMap((preference) => ['-o', preference]))
   const { code, stdout, stderr } = await runCommand('tshark', args, {
     timeoutMs: TSHARK_TIMEOUT_MS,
   })
   if (code !== 0) throw new Error(`tshark could not read ${path}: ${stderr.trim()}`)
   return stdout.toString().split('\n').filter(Boolean)
+}
+
+/** Faults of single frames. A checksum's status 0 is "bad". */
+const FRAME_FAULTS = [
+  '_ws.malformed',
+  'ip.checksum.status == 0',
+  // Linux may send 0xffff for 0: the same number in ones' complement.
+  '(tcp.checksum.status == 0 && tcp.checksum != 0xffff)',
+  'udp.checksum.status == 0',
+  'icmp.checksum.status == 0',
+  'icmpv6.checksum.status == 0',
+].join(' || ')
+
+/** Malformed frames and bad checksums in a capture of whole frames: number, addresses, tshark's words. Empty when all is well. */
+export function frameFaults(path: string): Promise<string[]> {
+  return find(path, FRAME_FAULTS, COLUMNS, [
+    'ip.check_checksum:TRUE',
+    'tcp.check_checksum:TRUE',
+    'udp.check_checksum:TRUE',
+    'tcp.analyze_sequence_numbers:FALSE',
+    'tcp.desegment_tcp_streams:FALSE',
+  ])
+}
+
+/** Sequence numbers that passed for the first time, or an acknowledgement of some that never did. */
+const MISSING = 'tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment'
+
+/** Sequence numbers that had passed before. A probe of a closed window and a keep-alive repeat a byte on purpose. */
+const AGAIN =
+  '(tcp.analysis.retransmission || tcp.analysis.out_of_order) && !tcp.analysis.zero_window_probe && !tcp.analysis.keep_alive'
+
+/** What a capture tells of the order in which TCP segments passed; the headers of the frames are enough. */
+export interface SegmentOrder {
+  /** Frames after a hole, and acknowledgements of what never passed: number, addresses, tshark's words. */
+  readonly missing: readonly string[]
+  /** Segments whose bytes had passed before, by the Ethernet address of their sender. */
+  readonly again: ReadonlyMap<string, number>
+}
+
+/**
+ * Follows the sequence numbers of all flows.
+ *
+ * A segment that a sender repeats is no loss in itself: a sender whose peer's process, or whose own CPU, stands still for longer
+ * than its retransmission timeout sends again what has long arrived. Lost is what its receiver never saw: a hole in the capture, or
+ * a segment that its sender repeated and that passed but once.
+ */
+export async function segmentOrder(path: string): Promise<SegmentOrder> {
+  const missing: string[] = []
+  const again = new Map<string, number>()
+  const flags = ['eth.src', 'tcp.analysis.lost_segment', 'tcp.analysis.ack_lost_segment']
+  const preferences = ['tcp.desegment_tcp_streams:FALSE']
+  const filter = `${MISSING} || (${AGAIN})`
+  for (const line of await find(path, filter, [...flags, ...COLUMNS], preferences)) {
+    const [sender = '', lost, acknowledgedLost, ...columns] = line.split('\t')
+    if (lost || acknowledgedLost) missing.push(columns.join('\t'))
+    else again.set(sender, (again.get(sender) ?? 0) + 1)
+  }
+  return { missing, again }
 }
 
 /** Frames in the capture. */
