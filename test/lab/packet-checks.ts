@@ -55,7 +55,7 @@ const AGAIN =
 /** What a capture tells of the order in which TCP segments passed; the headers of the frames are enough. */
 export interface SegmentOrder {
   /** Frames after a hole, and acknowledgements of what never passed: number, addresses, tshark's words. */
-  readonly missing: readonly string[]
+  readonly holes: readonly string[]
   /** Segments whose bytes had passed before, by the Ethernet address of their sender. */
   readonly again: ReadonlyMap<string, number>
 }
@@ -68,17 +68,17 @@ export interface SegmentOrder {
  * a segment that its sender repeated and that passed but once.
  */
 export async function segmentOrder(path: string): Promise<SegmentOrder> {
-  const missing: string[] = []
+  const holes: string[] = []
   const again = new Map<string, number>()
   const flags = ['eth.src', 'tcp.analysis.lost_segment', 'tcp.analysis.ack_lost_segment']
   const preferences = ['tcp.desegment_tcp_streams:FALSE']
   const filter = `${MISSING} || (${AGAIN})`
   for (const line of await find(path, filter, [...flags, ...COLUMNS], preferences)) {
     const [sender = '', lost, acknowledgedLost, ...columns] = line.split('\t')
-    if (lost || acknowledgedLost) missing.push(columns.join('\t'))
+    if (lost || acknowledgedLost) holes.push(columns.join('\t'))
     else again.set(sender, (again.get(sender) ?? 0) + 1)
   }
-  return { missing, again }
+  return { holes, again }
 }
 
 /** Frames in the capture. */
