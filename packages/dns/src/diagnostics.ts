@@ -3,30 +3,10 @@
  * subscribe; elsewhere nobody listens and nothing is published.
  */
 
+import { diagnosticsChannel } from '@netkit/core'
+import type { DiagnosticsChannel } from '@netkit/core'
 import type { DnsQuery } from './query.ts'
 import type { Reply } from './reply.ts'
-
-/** The part of a diagnostics channel that is used here. */
-export interface DiagnosticsChannel<T> {
-  /** Check it before the message is put together. */
-  readonly hasSubscribers: boolean
-  publish(message: T): void
-}
-
-interface Builtins {
-  process?: {
-    getBuiltinModule?: (
-      id: string,
-    ) => { channel: (name: string) => DiagnosticsChannel<never> } | undefined
-  }
-}
-
-const silent: DiagnosticsChannel<unknown> = { hasSubscribers: false, publish: () => {} }
-
-function channel<T>(name: string): DiagnosticsChannel<T> {
-  const found = (globalThis as Builtins).process?.getBuiltinModule?.('node:diagnostics_channel')
-  return found?.channel(name) ?? silent
-}
 
 /** All channels of the package. */
 export const channels: {
@@ -41,9 +21,9 @@ export const channels: {
   /** `netkit:dns:configuration`: the host's resolver configuration changed. */
   readonly configuration: DiagnosticsChannel<{ source: string; reason: string }>
 } = {
-  answered: channel('netkit:dns:answered'),
-  failed: channel('netkit:dns:failed'),
-  denied: channel('netkit:dns:denied'),
-  upstream: channel('netkit:dns:upstream'),
-  configuration: channel('netkit:dns:configuration'),
+  answered: diagnosticsChannel('netkit:dns:answered'),
+  failed: diagnosticsChannel('netkit:dns:failed'),
+  denied: diagnosticsChannel('netkit:dns:denied'),
+  upstream: diagnosticsChannel('netkit:dns:upstream'),
+  configuration: diagnosticsChannel('netkit:dns:configuration'),
 }

@@ -15,4 +15,5 @@ export {
   type ComplianceRunner,
   type ComplianceSkip,
 } from './runner.ts'
-export { streamNetworkCompliance, type StreamNetworkSubject } from './stream-network.ts'
+export { streamNetworkCompliance } from './stream-network.ts'
+export type { StreamNetworkSubject } from './stream-pair.ts'
