@@ -10,3 +10,7 @@ export const CAPTURE_BYTES = 16 * 1024 * 1024
 export const TAP_PACKETS = 100_000
 /** Bytes that may wait at one end of a cable inside the process. */
 export const CABLE_QUEUE_BYTES = 4 * 1024 * 1024
+/** What a virtual socket takes from its stream at once, `bytes`. */
+export const SOCKET_READ_BYTES = 64 * 1024
+/** Bytes that may be written to a virtual socket and not be acknowledged before it says no: what a kernel's send buffer takes. */
+export const SOCKET_QUEUE_BYTES = 256 * 1024
