@@ -1,0 +1,34 @@
+/** Work that must be done in time. */
+
+import { NetkitError } from '@netkit/core'
+import type { Clock } from '@netkit/core'
+
+/** Runs `work` with a signal that fires at the deadline or when `signal` does. */
+export async function withDeadline<T>(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController()
+  const abort = (): void => controller.abort(signal?.reason)
+  signal?.throwIfAborted()
+  signal?.addEventListener('abort', abort)
+  const timer = clock.after(ms, () =>
+    controller.abort(
+      new NetkitError('NETKIT_PROXY_DEADLINE', `It was not done within ${ms / 1000} s.`),
+    ),
+  )
+  let stop = (): void => {}
+  const aborted = new Promise<never>((_, reject) => {
+    stop = (): void => reject(controller.signal.reason as Error)
+    controller.signal.addEventListener('abort', stop)
+  })
+  try {
+    return await Promise.race([work(controller.signal), aborted])
+  } finally {
+    timer.cancel()
+    signal?.removeEventListener('abort', abort)
+    controller.signal.removeEventListener('abort', stop)
+  }
+}

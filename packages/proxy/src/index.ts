@@ -1,0 +1,27 @@
+/**
+ * An HTTP and SOCKS proxy that follows the host's proxy settings, live.
+ *
+ * @packageDocumentation
+ */
+export {
+  type Authenticator,
+  type AuthenticationRequest,
+  basicAuthenticator,
+  type Challenge,
+  type Credentials,
+  digestAuthenticator,
+} from './authentication.ts'
+export * from './client-hello.ts'
+export * from './decision.ts'
+export { channels } from './diagnostics.ts'
+export * from './env-settings.ts'
+export {
+  compileExceptions,
+  type ExceptionOptions,
+  type Exceptions,
+  type ExceptionTarget,
+} from './exceptions.ts'
+export { type FailureCode, ProxyFailure } from './failure.ts'
+export type { ProxyClient } from './http-session.ts'
+export * from './proxy-server.ts'
+export * from './proxy-settings.ts'

@@ -1,0 +1,50 @@
+/** Every bound and default of the package, with its unit and its reason. */
+
+/** A client that sends no request head is closed, `ms`: as long as browsers keep idle connections to a proxy. */
+export const CLIENT_IDLE_MS = 120_000
+/** Time to the end of one request head once it has begun, `ms`: slow senders must not hold connections. */
+export const HEAD_DEADLINE_MS = 30_000
+/** Time to open one hop, handshakes with proxies included, `ms`: below curl's and git's own 60 s, so that they get a reason. */
+export const CONNECT_DEADLINE_MS = 30_000
+/** Time to the first byte of an answer to a request, `ms`; longer than any gateway in front of an origin waits. */
+export const RESPONSE_DEADLINE_MS = 300_000
+/** Idle connections to origins are kept this long, `ms`: below the 5 s that Node's own servers keep them. */
+export const UPSTREAM_IDLE_MS = 4000
+/** Idle connections kept per origin and guest: as many as a browser opens. */
+export const UPSTREAM_IDLE_PER_ORIGIN = 6
+/** Connections of clients at a time over all listeners. A tunnel needs two descriptors. */
+export const CLIENT_CONNECTIONS = 8192
+/** Bytes queued towards a slow reader of a body before its sender is no longer read. */
+export const BODY_QUEUE_BYTES: number = 256 * 1024
+/** Bytes of a ClientHello: post-quantum key shares make 2 KiB, and TLS allows a handshake message of 64 KiB in practice. */
+export const CLIENT_HELLO_BYTES: number = 64 * 1024
+/** Time in which a TLS client says hello, `ms`; a server-first protocol goes on after it. */
+export const PEEK_DEADLINE_MS = 3000
+/** Rounds of challenge and answer with one upstream proxy: NTLM takes two; a proxy that asks for ever is given up. */
+export const AUTHENTICATION_ROUNDS = 3
+/** Bytes of an upstream's answer to CONNECT beyond its head that are read away before another round. */
+export const REFUSAL_BODY_BYTES: number = 64 * 1024
+/** Bytes that are still taken from a client after a refusal, so that it reads the refusal and not a reset. */
+export const LINGER_BYTES: number = 4 * 1024 * 1024
+/** How long they are taken, `ms`. */
+export const LINGER_MS = 2000
+/** A hop that failed is tried last for this long, `ms` (browsers: 30 s, then up to 5 min). */
+export const FAILED_HOP_MS = 30_000
+/** Failed hops that are remembered. */
+export const FAILED_HOPS = 256
+/** One evaluation of a PAC script, `ms`: browsers wait for ever, and so hang. */
+export const PAC_DEADLINE_MS = 1000
+/** Fetching a PAC script, `ms`. */
+export const PAC_FETCH_MS = 10_000
+/** Bytes of a PAC script; Chromium's bound. */
+export const PAC_BYTES: number = 1024 * 1024
+/** An evaluation holds for its scheme and host this long, `ms`. */
+export const PAC_MEMO_MS = 300_000
+/** Evaluations remembered. */
+export const PAC_MEMO_ENTRIES = 2048
+/** Between two readings of settings that tell of no change themselves, `ms`. */
+export const SETTINGS_POLL_MS = 5000
+/** Quiet time after a change before settings are read: one change comes as many events, `ms`. */
+export const SETTINGS_DEBOUNCE_MS = 50
+/** A watcher's program that ended is started again after, `ms`. */
+export const WATCHER_RESTART_MS = 1000
