@@ -11,6 +11,7 @@ import { createDnsServer, dockerInternal } from '@netkit/dns'
 import type { DnsServer, Layer, Upstream } from '@netkit/dns'
 import { hostResolver, hostsFile } from '@netkit/dns/node'
 import type { Gateway } from '@netkit/tcpip'
+import { guestAt } from './guest-at.ts'
 
 /** How guests' names are resolved. */
 export interface GuestDnsOptions {
@@ -28,6 +29,8 @@ export interface GuestDnsParts {
   /** Where queries to upstreams leave from. */
   readonly egress: Network
   readonly names: NameMemory
+  /** Whether the gateway serves a proxy: `http.docker.internal` leads there. */
+  readonly hasProxy: boolean
   readonly clock: Clock
   readonly random: Random
 }
@@ -44,7 +47,7 @@ export async function serveGuestDns(
   parts: GuestDnsParts,
   options: GuestDnsOptions,
 ): Promise<GuestDns> {
-  const { gateway, egress, names, clock, random } = parts
+  const { gateway, egress, names, hasProxy, clock, random } = parts
   const { hostAlias } = gateway
   const upstream = options.upstream ?? (await hostResolver({ network: egress, clock, random }))
   const hosts =
@@ -66,6 +69,7 @@ export async function serveGuestDns(
       dockerInternal({
         ...(hostAlias !== undefined && { host: [hostAlias] }),
         gateway: [gateway.address],
+        ...(hasProxy && { http: [gateway.address] }),
       }),
     ],
   })
@@ -81,11 +85,4 @@ export async function serveGuestDns(
       { cause: error },
     )
   }
-}
-
-function guestAt(gateway: Gateway, ip: string): string | undefined {
-  for (const guest of gateway.guests.values()) {
-    if (guest.addresses().includes(ip)) return guest.name
-  }
-  return undefined
 }

@@ -4,7 +4,7 @@
  * ```
  *   guest ── FrameLink ──▶ attach ──▶ capture? ──▶ Gateway ──▶ guarded(host, policy) ──▶ the host's sockets
  *                                                    │ :53
- *                                                    └──▶ DnsServer: docker.internal, the hosts file, else the host's own resolver
+ *                                                    ├──▶ DnsServer: docker.internal, the hosts file, else the host's own resolver
  *   host client ──▶ PortBroker ──▶ gateway.network ──▶ guest
  * ```
  *
@@ -40,12 +40,15 @@ import type { HostNetwork } from '@netkit/core/node'
 import type { DnsServer } from '@netkit/dns'
 import type { FrameLink } from '@netkit/frames'
 import { createPortBroker, parsePublish } from '@netkit/ports'
+import type { ProxyServer } from '@netkit/proxy'
 import type { LeaseHandle, PortBroker, PortBrokerOptions, PublishSpec } from '@netkit/ports'
 import { createPortHelper, hostAddresses, hostHolders, privilegedNetwork } from '@netkit/ports/node'
 import { chooseSubnet, createGateway } from '@netkit/tcpip'
 import type { AttachOptions, DhcpOptions, Gateway, Guest } from '@netkit/tcpip'
 import { serveGuestDns } from './guest-dns.ts'
 import type { GuestDns, GuestDnsOptions } from './guest-dns.ts'
+import { serveGuestProxy } from './guest-proxy.ts'
+import type { GuestProxyOptions } from './guest-proxy.ts'
 import { hostPrefixes } from './host-prefixes.ts'
 
 /** Options of `createGuestNetwork`; everything has a default. */
@@ -58,6 +61,8 @@ export interface GuestNetworkOptions {
   readonly policy?: EgressPolicy
   /** `false`: no resolver; guests are told none. */
   readonly dns?: GuestDnsOptions | false
+  /** The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`; `false` for none. Default: decided by the host's settings. */
+  readonly proxy?: GuestProxyOptions | false
   readonly dhcp?: DhcpOptions
   /** Where guests' flows go and ports are published. Default the host OS. */
   readonly host?: Network
@@ -82,6 +87,8 @@ export interface GuestNetwork extends AsyncDisposable {
   readonly network: Network
   /** `undefined` with `dns: false`. */
   readonly dns: DnsServer | undefined
+  /** `undefined` with `proxy: false`. */
+  readonly proxy: ProxyServer | undefined
   readonly ports: PortBroker
   /** Serves a guest on a link. `detach()` of what it returns ends that. */
   attach(link: FrameLink, options: AttachOptions): Guest
@@ -156,12 +163,19 @@ const isHostNetwork = (network: Network): network is HostNetwork => 'adoptListen
 class ComposedNetwork implements GuestNetwork {
   readonly gateway: Gateway
   readonly ports: PortBroker
+  readonly proxy: ProxyServer | undefined
   readonly #dns: GuestDns | undefined
   #closing: Promise<void> | undefined
 
-  constructor(gateway: Gateway, dns: GuestDns | undefined, ports: PortBroker) {
+  constructor(
+    gateway: Gateway,
+    dns: GuestDns | undefined,
+    proxy: ProxyServer | undefined,
+    ports: PortBroker,
+  ) {
     this.gateway = gateway
     this.#dns = dns
+    this.proxy = proxy
     this.ports = ports
   }
 
@@ -194,9 +208,10 @@ class ComposedNetwork implements GuestNetwork {
   }
 
   close(): Promise<void> {
-    // Ports first: nobody new comes in. Then DNS, then the flows.
+    // Ports first: nobody new comes in. Then the proxy and DNS, then the flows.
     this.#closing ??= this.ports
       .close()
+      .then(() => this.proxy?.close())
       .then(() => this.#dns?.close())
       .then(() => this.gateway.close())
     return this.#closing
@@ -247,13 +262,21 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     random,
     dhcp: { ...(options.dns === false && { dnsServers: [] }), ...options.dhcp },
   })
+  let dns: GuestDns | undefined
+  let proxy: ProxyServer | undefined
   try {
-    const dns =
-      options.dns === false
-        ? undefined
-        : await serveGuestDns({ gateway, egress, names, clock, random }, options.dns ?? {})
-    return new ComposedNetwork(gateway, dns, createPortBroker({ ...hostSide(host), clock, random }))
+    if (options.dns !== false) {
+      const parts = { gateway, egress, names, hasProxy: options.proxy !== false, clock, random }
+      dns = await serveGuestDns(parts, options.dns ?? {})
+    }
+    if (options.proxy !== false) {
+      proxy = await serveGuestProxy({ gateway, egress, clock, random }, options.proxy ?? {})
+    }
+    const ports = createPortBroker({ ...hostSide(host), clock, random })
+    return new ComposedNetwork(gateway, dns, proxy, ports)
   } catch (error) {
+    await proxy?.close()
+    await dns?.close()
     await gateway.close()
     throw error
   }

@@ -92,6 +92,8 @@ const HASHES = new Map([
   ['md5-sess', 'md5'],
 ])
 
+const quote = (text: string): string => `"${text.replaceAll(/["\\]/g, '\\$&')}"`
+
 /** Digest; `cnonce` is given by tests only. */
 export function digestAuthenticator(options: { cnonce?: () => string } = {}): Authenticator {
   const cnonceOf = options.cnonce ?? (() => randomBytes(16).toString('hex'))
@@ -118,7 +120,6 @@ export function digestAuthenticator(options: { cnonce?: () => string } = {}): Au
         qops === undefined
           ? hash(`${secret}:${nonce}:${subject}`)
           : hash(`${secret}:${nonce}:${count}:${cnonce}:auth:${subject}`)
-      const quote = (text: string): string => `"${text.replaceAll(/["\\]/g, '\\$&')}"`
       const opaque = parameters.get('opaque')
       return `Digest ${[
         `username=${quote(username)}`,

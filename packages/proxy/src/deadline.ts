@@ -19,16 +19,13 @@ export async function withDeadline<T>(
       new NetkitError('NETKIT_PROXY_DEADLINE', `It was not done within ${ms / 1000} s.`),
     ),
   )
-  let stop = (): void => {}
   const aborted = new Promise<never>((_, reject) => {
-    stop = (): void => reject(controller.signal.reason as Error)
-    controller.signal.addEventListener('abort', stop)
+    controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error))
   })
   try {
     return await Promise.race([work(controller.signal), aborted])
   } finally {
     timer.cancel()
     signal?.removeEventListener('abort', abort)
-    controller.signal.removeEventListener('abort', stop)
   }
 }

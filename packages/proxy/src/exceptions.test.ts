@@ -51,7 +51,7 @@ describe('an exceptions list', () => {
   })
 
   test('matches a hostile glob in linear time', () => {
-    const { match } = compileExceptions([`${'*a'.repeat(2000)}b`])
-    expect(match({ host: 'a'.repeat(10_000), port: 80 })).toBeUndefined()
+    const hostile = compileExceptions([`${'*a'.repeat(2000)}b`])
+    expect(hostile.match({ host: 'a'.repeat(10_000), port: 80 })).toBeUndefined()
   })
 })

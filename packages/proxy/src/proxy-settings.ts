@@ -34,8 +34,12 @@ export interface SettingsWatch extends AsyncDisposable {
 
 /** Settings that stay. */
 export function fixedSettings(current: ProxySettings): SettingsWatch {
-  const close = async (): Promise<void> => {}
-  return { current, onChange: () => () => {}, close, [Symbol.asyncDispose]: close }
+  return {
+    current,
+    onChange: () => () => {},
+    close: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
 }
 
 /** Evaluates PAC scripts; see `@netkit/proxy/pac`. */
@@ -146,16 +150,17 @@ export function parseProxy(
   if (port === 0) return undefined
   const hop = { via, host, port }
   if (url.username === '') return hop
-  const decode = (part: string): string => {
-    try {
-      return decodeURIComponent(part)
-    } catch {
-      return part
-    }
-  }
   return {
     ...hop,
     credentials: { username: decode(url.username), password: decode(url.password) },
+  }
+}
+
+const decode = (part: string): string => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
   }
 }
 

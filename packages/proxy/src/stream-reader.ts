@@ -26,10 +26,7 @@ export class StreamReader implements ReadTarget {
 
   constructor(stream: ByteStream) {
     this.stream = stream
-    void stream.closed.then((reason) => {
-      this.#reason = reason
-      this.#wake?.()
-    })
+    void this.#whenClosed()
   }
 
   /** The next bytes; `undefined` at FIN. @throws the stream's error when it ended in any other way. */
@@ -124,6 +121,11 @@ export class StreamReader implements ReadTarget {
     this.#woken()
   }
 
+  async #whenClosed(): Promise<void> {
+    this.#reason = await this.stream.closed
+    this.#woken()
+  }
+
   #woken(): void {
     const wake = this.#wake
     this.#wake = undefined
@@ -145,10 +147,7 @@ export class StreamWriter {
   constructor(stream: ByteStream, limitBytes: number) {
     this.stream = stream
     this.#limitBytes = limitBytes
-    void stream.closed.then((reason) => {
-      this.#reason = reason
-      this.#wake()
-    })
+    void this.#whenClosed()
     stream.onDrain(() => this.#wake())
   }
 
@@ -164,6 +163,11 @@ export class StreamWriter {
     if (this.#reason !== undefined) {
       throw this.#reason.error ?? socketError('EPIPE', { syscall: 'write' })
     }
+  }
+
+  async #whenClosed(): Promise<void> {
+    this.#reason = await this.stream.closed
+    this.#wake()
   }
 
   /** Lets go of the stream's `onDrain`. */
