@@ -19,6 +19,8 @@ import { engineMissing, startEngine } from './engine/docker-engine.ts'
 import type { CommandResult, LabEngine } from './engine/docker-engine.ts'
 
 const missing = await engineMissing()
+if (missing !== undefined && process.env['REQUIRE_GUESTS'])
+  throw new Error(`REQUIRE_GUESTS asks for everything, and no engine can run: ${missing}`)
 if (missing !== undefined) process.stderr.write(`NOT TESTED: the Docker engine: ${missing}\n`)
 
 interface Step {
