@@ -49,7 +49,7 @@ export default {
       severity: 'error',
       from: {
         path: packages('core', 'frames', 'tcpip', 'dns', 'testnet'),
-        pathNot: '/scripts/|/src/(node|packet|tap|dgram|compliance)/|[.](test|bench)[.]ts$',
+        pathNot: '/scripts/|/src/(node|packet|tap|dgram|compliance|vitest)/|[.](test|bench)[.]ts$',
       },
       to: { dependencyTypes: ['core'] },
     },

@@ -98,6 +98,13 @@ export class NodeHost extends Host implements SocketHost {
     return this.#dispatcher
   }
 
+  /** Ends the connections that `fetch` keeps for later. */
+  async closePool(): Promise<void> {
+    const dispatcher = this.#dispatcher
+    this.#dispatcher = undefined
+    await dispatcher?.destroy()
+  }
+
   /** Bridges a port of this host to one of the real 127.0.0.1, for programs outside of this process. Real time passes there. */
   async expose(port: number): Promise<Exposed> {
     const server = createServer({ allowHalfOpen: true }, (outer) => {
@@ -128,7 +135,7 @@ export class NodeHost extends Host implements SocketHost {
   override async close(): Promise<void> {
     for (const server of this.#exposed) server.close()
     this.#endProgram()
-    await this.#dispatcher?.destroy()
+    await this.closePool()
     await super.close()
   }
 

@@ -17,6 +17,12 @@ export class NodeTestnet extends Testnet<NodeHost> {
     this.#watch = watchPendingWork()
   }
 
+  /** Ends the connections that `fetch` keeps for later, on all hosts. */
+  async closePools(): Promise<void> {
+    for (const host of this.hosts) await host.closePool()
+    await this.settle()
+  }
+
   override async close(): Promise<void> {
     this.#watch[Symbol.dispose]()
     await super.close()
