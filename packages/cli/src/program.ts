@@ -9,6 +9,12 @@ import {
   type DnsCommandOptions,
 } from './commands/dns.ts'
 import { gatewayCommand, type GatewayCommandOptions } from './commands/gateway.ts'
+import {
+  explainProxyCommand,
+  proxyCommand,
+  type ProxyChainOptions,
+  type ProxyCommandOptions,
+} from './commands/proxy.ts'
 import { upCommand, type UpCommandOptions } from './commands/up.ts'
 import { forwardCommand, type ForwardCommandOptions } from './commands/forward.ts'
 import { dockerCommand, type DockerCommandOptions } from './commands/docker.ts'
@@ -52,6 +58,8 @@ const configurationCodes = new Set<string>([
   'NETKIT_POLICY_FILE',
   'NETKIT_POLICY_INVALID',
   'NETKIT_PORT_REQUEST_INVALID',
+  'NETKIT_PROXY_FAILURE',
+  'NETKIT_PROXY_INVALID',
   'NETKIT_SUBNET_OVERLAP',
   'NETKIT_SUBNET_SIZE',
 ])
@@ -274,9 +282,32 @@ Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong optio
       execute(options, (reporter, signal) => dockerCommand(options, reporter, signal)),
     )
 
+  program
+    .command('proxy')
+    .description('The proxy alone, on this host: HTTP and SOCKS5 by the *_proxy variables.')
+    .requiredOption('--listen <ip:port>', 'where to serve; loopback only; repeat for more', collect)
+    .option('--proxy <url>', 'an upstream for everything: http, https or socks5://host:port')
+    .addOption(json())
+    .addHelpText(
+      'after',
+      '\nExample:\n  netkit proxy --listen 127.0.0.1:3128\n\nExit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options.',
+    )
+    .action((options: ProxyCommandOptions & { json?: true }) =>
+      execute(options, (reporter, signal) => proxyCommand(options, reporter, signal)),
+    )
+
   const explain = program
     .command('explain')
     .description('Why a name, a URL or a flow goes where it goes.')
+  explain
+    .command('proxy')
+    .description('Tells which way a URL goes, and what each source of settings said.')
+    .argument('<url>')
+    .option('--proxy <url>', 'an upstream for everything')
+    .addOption(json())
+    .action((url: string, options: ProxyChainOptions & { json?: true }) =>
+      execute(options, (reporter) => explainProxyCommand(url, options, reporter)),
+    )
   explain
     .command('dns')
     .description('Asks for a name as a guest would, and tells what each layer did.')

@@ -1,0 +1,87 @@
+/** `netkit proxy`: the proxy alone, on the host; `netkit explain proxy`: why a URL goes where it goes. */
+
+import { addressScope, formatEndpoint, NetkitError } from '@netkit/core'
+import { hostNetwork, hostResolver } from '@netkit/core/node'
+import {
+  createProxyServer,
+  describeDecision,
+  envSettings,
+  fixedSettings,
+  requireProxy,
+  settingsSource,
+} from '@netkit/proxy'
+import type { ProxyServer } from '@netkit/proxy'
+import { parseDnsEndpoint } from '../dns-options.ts'
+import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import type { Reporter } from '../reporter.ts'
+import { aborted } from '../signals.ts'
+
+/** Options that both commands have. */
+export interface ProxyChainOptions {
+  /** An upstream for everything, in place of the host's settings. */
+  readonly proxy?: string
+}
+
+/** Options of `netkit proxy`. */
+export interface ProxyCommandOptions extends ProxyChainOptions {
+  readonly listen: readonly string[]
+}
+
+/** Runs until `signal`. */
+export async function proxyCommand(
+  options: ProxyCommandOptions,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const at = options.listen.map((value) => parseDnsEndpoint('--listen', value))
+  const open = at.find(
+    ({ ip }) => addressScope(ip) !== 'loopback' || ip === '0.0.0.0' || ip === '::',
+  )
+  if (open) {
+    throw new NetkitError(
+      'NETKIT_PROXY_INVALID',
+      `${formatEndpoint(open)} can be reached from other machines, and the proxy asks nobody who they are. Listen on 127.0.0.1 or [::1].`,
+    )
+  }
+  await using proxy = makeProxy(options)
+  const host = hostNetwork()
+  const listeners = await Promise.all(at.map((endpoint) => proxy.listen(host, endpoint)))
+  const listening = listeners.map(({ address }) => formatEndpoint(address))
+  reporter.event(
+    'ready',
+    { listening },
+    `netkit proxy listens on ${listening.join(', ')} (HTTP and SOCKS5)`,
+  )
+  await aborted(signal)
+  reporter.event('ended', { stats: proxy.stats() })
+  return exitCodes.ok
+}
+
+/** Asks the chain and tells the way. */
+export async function explainProxyCommand(
+  url: string,
+  options: ProxyChainOptions,
+  reporter: Reporter,
+): Promise<ExitCode> {
+  await using proxy = makeProxy(options)
+  const { steps, decision } = await proxy.explain(url)
+  const way = describeDecision(decision)
+  reporter.event(
+    'explanation',
+    { url, steps, way, from: decision.source },
+    [url, ...steps.map(({ source, said }) => `  ${source}: ${said}`), `→ ${way}`].join('\n'),
+  )
+  return exitCodes.ok
+}
+
+function makeProxy({ proxy }: ProxyChainOptions): ProxyServer {
+  const manual = proxy === undefined ? {} : { all: requireProxy(proxy, '--proxy') }
+  return createProxyServer({
+    network: hostNetwork(),
+    resolver: hostResolver(),
+    sources: [
+      settingsSource('manual', fixedSettings(manual)),
+      settingsSource('env', fixedSettings(envSettings(process.env))),
+    ],
+  })
+}
