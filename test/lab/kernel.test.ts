@@ -1,0 +1,217 @@
+/**
+ * A Linux kernel as the other end of TCP: many connections, the errors that a program sees, and what the kernel itself says of its
+ * flows.
+ */
+
+import { readdir } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { socketError, type EgressPolicy, type Network } from '@netkit/core'
+import { hostNetwork } from '@netkit/core/node'
+import { createGuestNetwork, type GuestNetwork } from '@netkit/guestnet'
+import {
+  attachLinux,
+  hostServices,
+  netnsGuest,
+  type LinuxGuest,
+  type StartedGuest,
+} from '@netkit/guests'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+
+const CONNECTIONS = 10_000
+/** Open at the same time: fewer than netkit lets a guest have, and enough to re-use every table. */
+const BATCH = 500
+
+/** Documentation addresses (RFC 5737), each for one way in which a connect fails. */
+const FATES: Readonly<Record<string, string>> = {
+  '198.51.100.1': 'ENETUNREACH',
+  '198.51.100.2': 'EHOSTUNREACH',
+  '198.51.100.3': 'ETIMEDOUT',
+}
+const PROHIBITED = '203.0.113.1'
+const SILENT = '203.0.113.2'
+
+const policy: EgressPolicy = {
+  decide({ ip }) {
+    const reply = ip === PROHIBITED ? 'admin-prohibited' : ip === SILENT ? 'drop' : undefined
+    if (reply === undefined) return { allow: true, rule: 'rest', reason: 'not spoken of' }
+    return { allow: false, rule: 'closed', reason: 'closed for this test', reply }
+  },
+}
+
+/** The host, but what it has no way to fails as the kernel of a host without that way does. No packet leaves this machine. */
+function host(): Network {
+  const real = hostNetwork()
+  return {
+    listen: (...of) => real.listen(...of),
+    bind: (...of) => real.bind(...of),
+    connect(to, options) {
+      const fate = 'ip' in to ? FATES[to.ip] : undefined
+      return fate === undefined
+        ? real.connect(to, options)
+        : Promise.reject(socketError(fate, { syscall: 'connect' }))
+    },
+  }
+}
+
+/** Open descriptors of this process: its sockets among them. */
+const descriptors = async (): Promise<number> => (await readdir('/proc/self/fd')).length
+
+/** iperf3 as the host's server for one test, on a port of its own choosing. */
+async function iperfServer(): Promise<{ port: number } & AsyncDisposable> {
+  // iperf3 does not take port 0: one that was free a moment ago stands in.
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  const child = spawn('iperf3', ['-s', '-1', '-B', '127.0.0.1', '-p', String(port), '--forceflush'])
+  const exited = once(child, 'close')
+  // Its first line, "Server listening", says that it does.
+  await once(child.stdout, 'data')
+  child.stdout.resume()
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+}
+
+describe.skipIf(inject('missingGuests').netns !== undefined)('a kernel at the other end', () => {
+  let network: GuestNetwork
+  let started: StartedGuest
+  let guest: LinuxGuest
+  let alias: string
+
+  beforeAll(async () => {
+    network = await createGuestNetwork({ hostAlias: true, policy, host: host() })
+    guest = await netnsGuest()
+    started = await attachLinux(guest, { attach: (link) => network.attach(link, { name: 'vm' }) })
+    await started.tools.lease()
+    alias = network.gateway.hostAlias ?? ''
+  })
+  afterAll(async () => {
+    await started?.close()
+    await network?.close()
+  })
+
+  const flows = (): number => network.gateway.snapshot().guests[0]?.flows ?? -1
+
+  /** A Python program in the guest: what it prints. */
+  async function python(program: string, timeoutMs = 120_000): Promise<string> {
+    const { code, stdout } = await guest.exec(`python3 - <<'END'\n${program}\nEND`, { timeoutMs })
+    if (code !== 0) throw new Error(stdout)
+    return stdout.trim()
+  }
+
+  /** errno's name for a connect, and how many seconds it took to fail. */
+  const connect = (ip: string, port: number, patienceSeconds = 20): Promise<string> =>
+    python(`
+import errno, socket
+s = socket.socket()
+try:
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ${patienceSeconds * 1000})
+    s.connect(('${ip}', ${port}))
+    print('connected')
+except OSError as e:
+    print(errno.errorcode.get(e.errno, e))`)
+
+  test(`${CONNECTIONS} connections, ${BATCH} at a time: none fails, nothing stays behind`, async () => {
+    await using echo = await hostServices.echo('ipv4')
+    // What the process keeps from its first connections on is part of the start.
+    expect(await started.tools.parallelEcho({ host: alias, port: echo.port }, 10)).toBe(10)
+    await expect.poll(flows).toBe(0)
+    const before = await descriptors()
+    // All end in order: the kernel repeats a FIN that a full TAP queue drops, but never a RST.
+    const good = await python(`
+import socket
+good = 0
+for batch in range(${CONNECTIONS / BATCH}):
+    open_ = [socket.create_connection(('${alias}', ${echo.port}), 30) for _ in range(${BATCH})]
+    for i, s in enumerate(open_): s.sendall(b'%d/%d' % (batch, i))
+    for i, s in enumerate(open_): good += s.recv(64) == b'%d/%d' % (batch, i)
+    for s in open_: s.close()
+print(good)`)
+    expect(Number(good)).toBe(CONNECTIONS)
+    await expect.poll(flows, { timeout: 60_000 }).toBe(0)
+    await expect.poll(descriptors, { timeout: 60_000 }).toBeLessThanOrEqual(before)
+  })
+
+  describe('a failed connect has the errno of a native one', () => {
+    test('ECONNREFUSED: nobody listens', async () => {
+      expect(await connect(alias, 1)).toBe('ECONNREFUSED')
+    })
+    test.each([
+      ['198.51.100.1', 'ENETUNREACH', 'the host has no route to the network'],
+      ['198.51.100.2', 'EHOSTUNREACH', 'the host cannot reach the host'],
+      // The host's kernel has waited long enough for both: Linux reports ICMP 3/1.
+      ['198.51.100.3', 'EHOSTUNREACH', 'the host’s connect timed out'],
+      [PROHIBITED, 'EHOSTUNREACH', 'the policy prohibits it (ICMP 3/13, which Linux reports so)'],
+    ])('%s, %s: %s', async (ip, errno) => {
+      expect(await connect(ip, 80)).toBe(errno)
+    })
+    test('ETIMEDOUT: the policy is silent, and the guest’s own patience ends', async () => {
+      expect(await connect(SILENT, 80, 2)).toBe('ETIMEDOUT')
+    })
+  })
+
+  test('half-close and reset, from either end, many at a time', async () => {
+    await using digest = await hostServices.digest('ipv4')
+    await using farewell = await hostServices.farewell('ipv4', 'that was all')
+    await using reset = await hostServices.resetAfterLine('ipv4', 1 << 16)
+    await using endless = await hostServices.endless('ipv4')
+    const seen = await python(`
+import collections, socket, struct
+seen = collections.Counter()
+def to(port): return socket.create_connection(('${alias}', port), 30)
+def all_of(s):
+    got = b''
+    while piece := s.recv(65536): got += piece
+    return got
+for _ in range(50):
+    s = to(${digest.port}); s.sendall(b'x' * 1000); s.shutdown(socket.SHUT_WR)
+    seen['answer after our FIN'] += all_of(s).startswith(b'1000 ')
+    s.close()
+    s = to(${farewell.port}); got = all_of(s); s.sendall(b'one more thing'); s.close()
+    seen['FIN first, then our answer'] += got == b'that was all'
+    s = to(${reset.port}); s.sendall(b'go\\n')
+    try: all_of(s)
+    except ConnectionResetError: seen['their RST'] += 1
+    s.close()
+    s = to(${endless.port}); s.recv(1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()
+    seen['our RST'] += 1
+print(dict(seen))`)
+    expect(seen).toBe(
+      "{'answer after our FIN': 50, 'FIN first, then our answer': 50, 'their RST': 50, 'our RST': 50}",
+    )
+    for (let i = 0; i < 50; i++) {
+      expect(await farewell.next()).toMatchObject({ received: 'one more thing', end: 'end' })
+      expect((await endless.next()).end).toMatch(/^(ECONNRESET|EPIPE)$/)
+    }
+  })
+
+  test('ss shows mss and window scale; at a paced 200 Mbit/s the window is no limit', async () => {
+    await using server = await iperfServer()
+    const running = guest.exec(
+      `iperf3 -c ${alias} -p ${server.port} -b 200M -t 4 --json >$NETKIT_GUEST_FOLDER/iperf; echo done`,
+    )
+    // The sample is taken in mid-flow: once the data connection has moved 40 MB of its 100.
+    const { code, stdout } = await guest.exec(`
+      for i in $(seq 300); do
+        line=$(ss -tinHO state established dst ${alias} dport = :${server.port} | grep -E 'bytes_acked:[4-9][0-9]{7}')
+        [ -z "$line" ] || { echo "$line"; exit 0; }
+        usleep 50000
+      done
+      exit 1`)
+    await running
+    expect({ code, stdout }).toMatchObject({ code: 0 })
+    expect(stdout).toMatch(/\bwscale:\d+,\d+/)
+    expect(stdout).toMatch(/\bmss:1448\b/)
+    // Absent when it never was: "rwnd_limited:12ms(0.4%)".
+    const limited = Number(/rwnd_limited:\d+ms\(([\d.]+)%\)/.exec(stdout)?.[1] ?? 0)
+    expect(limited).toBeLessThan(5)
+  })
+})
