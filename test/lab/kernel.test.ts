@@ -7,7 +7,7 @@ import { readdir } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { socketError, type EgressPolicy, type Network } from '@netkit/core'
+import { socketError, type EgressPolicy, type Network, type SocketErrorCode } from '@netkit/core'
 import { hostNetwork } from '@netkit/core/node'
 import { createGuestNetwork, type GuestNetwork } from '@netkit/guestnet'
 import {
@@ -24,7 +24,7 @@ const CONNECTIONS = 10_000
 const BATCH = 500
 
 /** Documentation addresses (RFC 5737), each for one way in which a connect fails. */
-const FATES: Readonly<Record<string, string>> = {
+const FATES: Readonly<Record<string, SocketErrorCode>> = {
   '198.51.100.1': 'ENETUNREACH',
   '198.51.100.2': 'EHOSTUNREACH',
   '198.51.100.3': 'ETIMEDOUT',
