@@ -22,8 +22,6 @@ export const CLIENT_HELLO_BYTES: number = 64 * 1024
 export const PEEK_DEADLINE_MS = 3000
 /** Rounds of challenge and answer with one upstream proxy: NTLM takes two; a proxy that asks for ever is given up. */
 export const AUTHENTICATION_ROUNDS = 3
-/** Bytes of an upstream's answer to CONNECT beyond its head that are read away before another round. */
-export const REFUSAL_BODY_BYTES: number = 64 * 1024
 /** Bytes that are still taken from a client after a refusal, so that it reads the refusal and not a reset. */
 export const LINGER_BYTES: number = 4 * 1024 * 1024
 /** How long they are taken, `ms`. */
@@ -32,19 +30,3 @@ export const LINGER_MS = 2000
 export const FAILED_HOP_MS = 30_000
 /** Failed hops that are remembered. */
 export const FAILED_HOPS = 256
-/** One evaluation of a PAC script, `ms`: browsers wait for ever, and so hang. */
-export const PAC_DEADLINE_MS = 1000
-/** Fetching a PAC script, `ms`. */
-export const PAC_FETCH_MS = 10_000
-/** Bytes of a PAC script; Chromium's bound. */
-export const PAC_BYTES: number = 1024 * 1024
-/** An evaluation holds for its scheme and host this long, `ms`. */
-export const PAC_MEMO_MS = 300_000
-/** Evaluations remembered. */
-export const PAC_MEMO_ENTRIES = 2048
-/** Between two readings of settings that tell of no change themselves, `ms`. */
-export const SETTINGS_POLL_MS = 5000
-/** Quiet time after a change before settings are read: one change comes as many events, `ms`. */
-export const SETTINGS_DEBOUNCE_MS = 50
-/** A watcher's program that ended is started again after, `ms`. */
-export const WATCHER_RESTART_MS = 1000
