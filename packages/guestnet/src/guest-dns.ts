@@ -6,7 +6,7 @@
  */
 
 import { NetkitError } from '@netkit/core'
-import type { Clock, NameMemory, Network, Random } from '@netkit/core'
+import type { Clock, HostEvents, NameMemory, Network, Random } from '@netkit/core'
 import { createDnsServer, dockerInternal } from '@netkit/dns'
 import type { DnsServer, Layer, Upstream } from '@netkit/dns'
 import { hostResolver, hostsFile } from '@netkit/dns/node'
@@ -33,6 +33,8 @@ export interface GuestDnsParts {
   readonly hasProxy: boolean
   readonly clock: Clock
   readonly random: Random
+  /** Changes of the host, after which nothing that was learned before is used. */
+  readonly changes?: HostEvents
 }
 
 /** The running resolver. */
@@ -65,6 +67,7 @@ export async function serveGuestDns(
     memory: names,
     ...(options.layers && { layers: options.layers }),
     ...(hosts && { hosts }),
+    ...(parts.changes && { hostEvents: parts.changes }),
     names: [
       dockerInternal({
         ...(hostAlias !== undefined && { host: [hostAlias] }),
@@ -74,8 +77,11 @@ export async function serveGuestDns(
     ],
   })
   try {
-    const at = { ip: gateway.address, port: 53 }
-    await server.listen(gateway.network, at, { guestOf: ({ ip }) => guestAt(gateway, ip) })
+    for (const ip of [gateway.address, gateway.address6]) {
+      if (ip === undefined) continue
+      const at = { ip, port: 53 }
+      await server.listen(gateway.network, at, { guestOf: (from) => guestAt(gateway, from.ip) })
+    }
     return { server, close: () => server.close() }
   } catch (error) {
     await server.close()

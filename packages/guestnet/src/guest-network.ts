@@ -17,38 +17,61 @@ import {
   guarded,
   NameMemory,
   normalizeIp,
-  socketError,
   systemClock,
   systemRandom,
 } from '@netkit/core'
 import type {
-  Binder,
-  BindOptions,
-  ByteStream,
   Clock,
-  ConnectOptions,
-  DatagramPort,
-  Dialer,
   EgressPolicy,
-  Endpoint,
-  IpEndpoint,
+  GuardedFlow,
+  GuardedNetwork,
+  GuardStats,
   Network,
   Random,
+  Resolver,
 } from '@netkit/core'
-import { hostNetwork } from '@netkit/core/node'
+import { hostEvents, hostNetwork, hostResolver } from '@netkit/core/node'
 import type { HostNetwork } from '@netkit/core/node'
-import type { DnsServer } from '@netkit/dns'
+import { addressResolver } from '@netkit/dns'
+import type { DnsServer, DnsServerStats } from '@netkit/dns'
 import type { FrameLink } from '@netkit/frames'
-import { createPortBroker, parsePublish } from '@netkit/ports'
+import { createPortBroker, parsePublish, portLimits } from '@netkit/ports'
+import type {
+  LeaseHandle,
+  PortBroker,
+  PortBrokerOptions,
+  PublishedPortInfo,
+  PublishSpec,
+} from '@netkit/ports'
+import {
+  createPortHelper,
+  hostAddresses,
+  hostHolders,
+  maxFlowsByDescriptors,
+  privilegedNetwork,
+} from '@netkit/ports/node'
 import type { ProxyServer } from '@netkit/proxy'
-import type { LeaseHandle, PortBroker, PortBrokerOptions, PublishSpec } from '@netkit/ports'
-import { createPortHelper, hostAddresses, hostHolders, privilegedNetwork } from '@netkit/ports/node'
 import { chooseSubnet, createGateway } from '@netkit/tcpip'
-import type { AttachOptions, DhcpOptions, Gateway, Guest } from '@netkit/tcpip'
+import type {
+  AttachOptions,
+  DhcpOptions,
+  Gateway,
+  GatewayEvent,
+  GatewaySnapshot,
+} from '@netkit/tcpip'
+import { guestOf, LivingGuest } from './attached-guest.ts'
+import type { AttachedGuest } from './attached-guest.ts'
+import { explainEgress } from './egress-explanation.ts'
+import type { EgressExplanation, ExplainOptions } from './egress-explanation.ts'
+import { fetchOver } from './fetch-over.ts'
+import type { Fetch, Fetcher } from './fetch-over.ts'
 import { serveGuestDns } from './guest-dns.ts'
 import type { GuestDns, GuestDnsOptions } from './guest-dns.ts'
 import { serveGuestProxy } from './guest-proxy.ts'
 import type { GuestProxyOptions } from './guest-proxy.ts'
+import { GuestDialer, OutwardDialer } from './guest-dialer.ts'
+import { followHost, hasIpv6Egress } from './host-changes.ts'
+import type { HostChanges, Ipv6Mode } from './host-changes.ts'
 import { hostPrefixes } from './host-prefixes.ts'
 
 /** Options of `createGuestNetwork`; everything has a default. */
@@ -64,10 +87,21 @@ export interface GuestNetworkOptions {
   /** The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`; `false` for none. Default: decided by the host's settings. */
   readonly proxy?: GuestProxyOptions | false
   readonly dhcp?: DhcpOptions
+  /**
+   * IPv6 for the guests. `auto` (the default) announces it while the host has a global IPv6 address and withdraws it when that goes;
+   * `on` always; `off` never, and IPv6 frames of guests are dropped. The host alias is an IPv4 address in every case.
+   */
+  readonly ipv6?: Ipv6Mode
+  /** The guests' IPv6 prefix, a /64. Default fd6e:6b65:7a00:65::/64. */
+  readonly ipv6Prefix?: string
   /** Where guests' flows go and ports are published. Default the host OS. */
   readonly host?: Network
   /** The host's addresses with their prefixes, for the choice of the subnet. Default those of its interfaces. */
   readonly hostPrefixes?: readonly string[]
+  /** Changes of the host, and its addresses. Default those of the host OS where `host` is that, else none. */
+  readonly hostChanges?: HostChanges
+  /** Runs for everything that happens at the gateway: guests, leases, flows, conflicts. Must not throw. */
+  readonly onEvent?: (event: GatewayEvent) => void
   readonly clock?: Clock
   readonly random?: Random
 }
@@ -80,6 +114,15 @@ export interface PublishOptions {
   readonly owner?: string
 }
 
+/** Everything that lives in a network, as plain data: it survives `JSON.stringify`. */
+export interface GuestNetworkSnapshot {
+  readonly gateway: GatewaySnapshot
+  readonly dns: DnsServerStats | undefined
+  readonly ports: readonly PublishedPortInfo[]
+  /** What the guard decided, and the host's sockets that it let open. */
+  readonly egress: { readonly stats: GuardStats; readonly flows: readonly GuardedFlow[] }
+}
+
 /** A running network. */
 export interface GuestNetwork extends AsyncDisposable {
   readonly gateway: Gateway
@@ -90,8 +133,19 @@ export interface GuestNetwork extends AsyncDisposable {
   /** `undefined` with `proxy: false`. */
   readonly proxy: ProxyServer | undefined
   readonly ports: PortBroker
-  /** Serves a guest on a link. `detach()` of what it returns ends that. */
-  attach(link: FrameLink, options: AttachOptions): Guest
+  /** The guests that are attached, by name. */
+  readonly guests: ReadonlyMap<string, AttachedGuest>
+  /** Serves a guest on a link. `detach()` of what it returns ends that. @throws NetkitError `NETKIT_NAME_TAKEN`, `NETKIT_MTU` */
+  attach(link: FrameLink, options: AttachOptions): AttachedGuest
+  /** `fetch` out, as a guest would: its names, its policy, its host alias. */
+  readonly fetch: Fetch
+  /**
+   * Why a flow to `host:port` would be let out or not; nothing is opened.
+   *
+   * @throws NetkitError `NETKIT_TARGET_INVALID`; the resolver's error for a name that is not known.
+   */
+  explain(target: string, options?: ExplainOptions): Promise<EgressExplanation>
+  snapshot(): GuestNetworkSnapshot
   /**
    * Publishes a port of a guest on the host: `8080:80`, `127.0.0.1:5353:53/udp`. The guest may come later.
    *
@@ -102,49 +156,11 @@ export interface GuestNetwork extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Dials a guest at the address it has at that moment. */
-class GuestDialer implements Dialer, Binder {
-  readonly #gateway: Gateway
-  readonly #guest: string | undefined
-
-  constructor(gateway: Gateway, guest: string | undefined) {
-    this.#gateway = gateway
-    this.#guest = guest
-  }
-
-  connect(to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
-    const port = 'port' in to ? to.port : 0
-    return this.#gateway.network.connect({ ip: this.#address(port), port }, options)
-  }
-
-  bind(at: IpEndpoint, options?: BindOptions): Promise<DatagramPort> {
-    const connected = options?.connected
-    return this.#gateway.network.bind(
-      at,
-      connected === undefined
-        ? options
-        : { ...options, connected: { ...connected, ip: this.#address(connected.port) } },
-    )
-  }
-
-  #address(port: number): string {
-    const { guests } = this.#gateway
-    const guest = this.#guest === undefined ? guests.values().next().value : guests.get(this.#guest)
-    // A guest may have IPv6 addresses first.
-    const addresses = guest?.addresses() ?? []
-    const address = addresses.find((ip) => !ip.includes(':')) ?? addresses[0]
-    if (address !== undefined) return address
-    const who = this.#guest === undefined ? 'no guest' : `the guest '${this.#guest}'`
-    throw socketError('EHOSTUNREACH', {
-      syscall: 'connect',
-      port,
-      reason: `${who} has no address yet`,
-    })
-  }
-}
-
-/** On the host OS a conflict names the holder, UDP answers from the address that was asked, and low ports come from the helper. */
-function hostSide(host: Network): Pick<PortBrokerOptions, 'host' | 'holders' | 'addresses'> {
+/** On the host OS a conflict names the holder, UDP answers from the address that was asked, low ports come from the helper, and flows
+ * leave descriptors for everything else. */
+function hostSide(
+  host: Network,
+): Pick<PortBrokerOptions, 'host' | 'holders' | 'addresses' | 'limits'> {
   if (!isHostNetwork(host)) return { host }
   const helper = createPortHelper()
   const status = (): { ready: boolean; hint: string } => {
@@ -155,40 +171,87 @@ function hostSide(host: Network): Pick<PortBrokerOptions, 'host' | 'holders' | '
     host: privilegedNetwork(host, { helper }),
     holders: hostHolders({ helper: status }),
     addresses: hostAddresses(),
+    limits: { maxFlows: Math.min(portLimits.maxFlows, maxFlowsByDescriptors(1)) },
   }
 }
 
 const isHostNetwork = (network: Network): network is HostNetwork => 'adoptListener' in network
 
+interface Parts {
+  readonly gateway: Gateway
+  readonly dns: GuestDns | undefined
+  readonly proxy: ProxyServer | undefined
+  readonly ports: PortBroker
+  readonly egress: GuardedNetwork
+  readonly resolver: Resolver
+  /** By name; the gateway's events keep it. */
+  readonly guests: Map<string, LivingGuest>
+  /** Ends what follows the host. */
+  readonly unfollow: () => void
+}
+
 class ComposedNetwork implements GuestNetwork {
   readonly gateway: Gateway
   readonly ports: PortBroker
+  readonly guests: Map<string, LivingGuest>
   readonly proxy: ProxyServer | undefined
-  readonly #dns: GuestDns | undefined
+  readonly #parts: Parts
+  readonly #outward: Fetcher
   #closing: Promise<void> | undefined
 
-  constructor(
-    gateway: Gateway,
-    dns: GuestDns | undefined,
-    proxy: ProxyServer | undefined,
-    ports: PortBroker,
-  ) {
+  constructor(parts: Parts) {
+    const { gateway, egress, resolver } = parts
+    this.#parts = parts
     this.gateway = gateway
-    this.#dns = dns
-    this.proxy = proxy
-    this.ports = ports
+    this.ports = parts.ports
+    this.proxy = parts.proxy
+    this.guests = parts.guests
+    this.#outward = fetchOver({
+      dialer: new OutwardDialer(gateway, egress),
+      resolver,
+      origin: { layer: 'user', chosenBy: 'guest' },
+    })
   }
 
   get dns(): DnsServer | undefined {
-    return this.#dns?.server
+    return this.#parts.dns?.server
   }
 
   get network(): Network {
     return this.gateway.network
   }
 
-  attach(link: FrameLink, options: AttachOptions): Guest {
-    return this.gateway.attach(link, options)
+  get fetch(): Fetch {
+    return this.#outward.fetch
+  }
+
+  attach(link: FrameLink, options: AttachOptions): AttachedGuest {
+    // Events may come before `attach` returns; a name that is taken is the gateway's to refuse.
+    const { name } = options
+    const former = this.guests.get(name)
+    const guest = new LivingGuest(this.gateway, name)
+    if (former === undefined) this.guests.set(name, guest)
+    try {
+      guest.attached(this.gateway.attach(link, options))
+    } catch (error) {
+      if (former === undefined) this.guests.delete(name)
+      throw error
+    }
+    return guest
+  }
+
+  explain(target: string, options: ExplainOptions = {}): Promise<EgressExplanation> {
+    return explainEgress(target, this.#parts, options)
+  }
+
+  snapshot(): GuestNetworkSnapshot {
+    const { egress } = this.#parts
+    return {
+      gateway: this.gateway.snapshot(),
+      dns: this.dns?.stats(),
+      ports: this.ports.list(),
+      egress: { stats: egress.stats(), flows: egress.snapshot() },
+    }
   }
 
   async publish(what: string | PublishSpec, options: PublishOptions = {}): Promise<LeaseHandle> {
@@ -208,13 +271,20 @@ class ComposedNetwork implements GuestNetwork {
   }
 
   close(): Promise<void> {
-    // Ports first: nobody new comes in. Then the proxy and DNS, then the flows.
-    this.#closing ??= this.ports
-      .close()
-      .then(() => this.proxy?.close())
-      .then(() => this.#dns?.close())
-      .then(() => this.gateway.close())
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const { dns, egress, unfollow } = this.#parts
+    unfollow()
+    // Ports first: nobody new comes in. Then the proxy and DNS, then the flows.
+    await this.ports.close()
+    await this.proxy?.close()
+    await dns?.close()
+    await this.#outward.close()
+    await this.gateway.close()
+    egress[Symbol.dispose]()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -235,6 +305,7 @@ class ComposedNetwork implements GuestNetwork {
  * const [vm, link] = memoryLinkPair()
  * const guest = network.attach(link, { name: 'vm' })
  * console.assert(guest.state === 'up' && vm.state === 'up')
+ * // Later, in earnest: const { ip } = await guest.ready
  * console.assert(network.gateway.hostAlias?.endsWith('.254'))
  * ```
  */
@@ -245,14 +316,23 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
   const prefixes = options.hostPrefixes ?? hostPrefixes()
   const subnet = chooseSubnet(options.subnet, prefixes)
   const hostAlias = Cidr.parse(subnet).at(-2)
+  const given = new Set(prefixes.map((prefix) => normalizeIp(prefix.slice(0, prefix.indexOf('/')))))
+  const changes = options.hostChanges ?? (isHostNetwork(host) ? hostEvents({ clock }) : undefined)
+  const addresses = (): ReadonlySet<string> => changes?.addresses ?? given
+  const ipv6 = options.ipv6 ?? 'auto'
   const egress = guarded(host, options.policy ?? allowAll, {
     clock,
-    hostAddresses: new Set(
-      prefixes.map((prefix) => normalizeIp(prefix.slice(0, prefix.indexOf('/')))),
-    ),
+    hostAddresses: { has: (ip) => addresses().has(ip) },
     aliases: options.hostAlias ? { [hostAlias]: '127.0.0.1' } : {},
   })
   const names = new NameMemory({ clock })
+  const guests = new Map<string, LivingGuest>()
+  const onEvent = (event: GatewayEvent): void => {
+    const name = guestOf(event)
+    guests.get(name)?.saw(event)
+    if (event.kind === 'guest' && event.event === 'detached') guests.delete(name)
+    options.onEvent?.(event)
+  }
   const gateway = createGateway({
     subnet,
     names,
@@ -260,20 +340,40 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     hostAlias: options.hostAlias ?? false,
     clock,
     random,
+    onEvent,
+    ipv6: ipv6 !== 'off' && {
+      announced: ipv6 === 'on' || hasIpv6Egress(addresses()),
+      ...(options.ipv6Prefix !== undefined && { prefix: options.ipv6Prefix }),
+    },
     dhcp: { ...(options.dns === false && { dnsServers: [] }), ...options.dhcp },
   })
   let dns: GuestDns | undefined
   let proxy: ProxyServer | undefined
   try {
     if (options.dns !== false) {
-      const parts = { gateway, egress, names, hasProxy: options.proxy !== false, clock, random }
+      const parts = {
+        gateway,
+        egress,
+        names,
+        hasProxy: options.proxy !== false,
+        clock,
+        random,
+        ...(changes && { changes }),
+      }
       dns = await serveGuestDns(parts, options.dns ?? {})
     }
     if (options.proxy !== false) {
       proxy = await serveGuestProxy({ gateway, egress, clock, random }, options.proxy ?? {})
     }
-    const ports = createPortBroker({ ...hostSide(host), clock, random })
-    return new ComposedNetwork(gateway, dns, proxy, ports)
+    const ports = createPortBroker({
+      ...hostSide(host),
+      clock,
+      random,
+      ...(changes && { events: changes }),
+    })
+    const unfollow = changes ? followHost(changes, { gateway, egress, ipv6 }) : (): void => {}
+    const resolver = dns ? addressResolver(dns.server.responder) : hostResolver()
+    return new ComposedNetwork({ gateway, dns, proxy, ports, egress, resolver, guests, unfollow })
   } catch (error) {
     await proxy?.close()
     await dns?.close()

@@ -3,9 +3,13 @@
  *
  * @packageDocumentation
  */
+export type { AttachedGuest, GuestAddress } from './attached-guest.ts'
 export * from './capture-file.ts'
+export type { EgressExplanation, ExplainOptions } from './egress-explanation.ts'
+export type { Fetch } from './fetch-over.ts'
 export type { GuestDnsOptions } from './guest-dns.ts'
 export * from './guest-network.ts'
 export { GUEST_PROXY_PORT, type GuestProxyOptions } from './guest-proxy.ts'
+export type { HostChanges, Ipv6Mode } from './host-changes.ts'
 export * from './host-prefixes.ts'
 export * from './policy/policy-file.ts'
