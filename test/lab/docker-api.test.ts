@@ -217,7 +217,7 @@ describe.skipIf(missing !== undefined)('the docker command through the proxy', (
     const policy = ['--restart', 'always', '-p', '80']
     const command = ['run', '-d', '--name', 'web', ...policy, 'lab/busybox', 'sleep', '600']
     await engine.docker(engine.socket, command)
-    await expect.poll(() => broker.list().length, { timeout: 20_000 }).toBeGreaterThan(0)
+    await expect.poll(() => broker.list().length, { timeout: 60_000 }).toBeGreaterThan(0)
     expect((await engine.crash()).code).toBe(0)
     await expect
       .poll(async () => (await engine.docker(engine.socket, state)).stdout, { timeout: 60_000 })
