@@ -1,5 +1,5 @@
 /**
- * An HTTP and SOCKS proxy that follows the host's proxy settings, live.
+ * An HTTP and SOCKS proxy for guests, decided afresh per connection by live settings.
  *
  * @packageDocumentation
  */
