@@ -10,6 +10,7 @@ packages=(
   iproute2 util-linux mount    # ip, ss, nstat; unshare, nsenter
   tshark                       # an independent reader of captures
   xz-utils zstd                # compressed kernel modules of newer kernels
+  bind9-dnsutils               # dig
   mmdebstrap curl              # the Docker engine's tree, made at its first use; asking whether it answers
   ca-certificates
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison

@@ -54,7 +54,7 @@ if [[ ${1-} == --first-process ]]; then
   first_process "$@"
 fi
 
-cache=$(realpath "$1") run=$(realpath -m "$2") kind=${3:-docker}
+cache=$(realpath -m "$1") run=$(realpath -m "$2") kind=${3:-docker}
 shift $(($# < 3 ? $# : 3))
 tree=$("$here/make-tree.sh" "$cache")
 mkdir -p "$run"
