@@ -78,10 +78,6 @@ export const UPSTREAM_FAILURES = 3
 /** A failing upstream is tried again after this long, `ms`. */
 export const UPSTREAM_RETRY_MS = 5000
 
-/** Changes of the host's configuration are taken together for this long, `ms`: tools rewrite files in several steps. */
-export const WATCH_DEBOUNCE_MS = 100
-/** Where the OS sends no events, its configuration is read this often, `ms`. */
-export const WATCH_POLL_MS = 5000
 /** Entries of a hosts file that are taken, the rest is counted: block lists of this size exist, larger ones belong in a resolver. */
 export const HOSTS_ENTRIES = 200_000
 /** Queries the log ring remembers. */

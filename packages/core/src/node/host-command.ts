@@ -4,7 +4,6 @@
  */
 
 import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import { NetkitError } from '../errors.ts'
 import { COMMAND_OUTPUT_BYTES } from './limits.ts'
 
@@ -27,12 +26,6 @@ export interface HostCommands {
     args: readonly string[],
     options?: { signal?: AbortSignal; input?: string },
   ): Promise<CommandResult>
-  /** Runs a program that goes on (`scutil`, `gsettings monitor`) and hands over its lines until `signal` fires or it ends. */
-  lines(
-    command: string,
-    args: readonly string[],
-    options?: { signal?: AbortSignal },
-  ): AsyncIterable<string>
 }
 
 /** The host's own programs. */
@@ -60,27 +53,6 @@ export const hostCommands: HostCommands = {
       child.stdin.on('error', () => {})
       child.stdin.end(input)
     })
-  },
-
-  async *lines(command, args, { signal } = {}) {
-    const child = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      windowsHide: true,
-    })
-    const failed = new Promise<never>((_, reject) => {
-      child.on('error', reject)
-    })
-    const stop = (): void => {
-      child.kill()
-    }
-    signal?.addEventListener('abort', stop)
-    try {
-      await Promise.race([failed, new Promise((resolve) => child.once('spawn', resolve))])
-      yield* createInterface({ input: child.stdout })
-    } finally {
-      signal?.removeEventListener('abort', stop)
-      child.kill()
-    }
   },
 }
 
@@ -123,10 +95,6 @@ export function fakeCommands(
     async run(command, args, { signal } = {}) {
       signal?.throwIfAborted()
       return answer(command, args)
-    },
-    async *lines(command, args) {
-      const { stdout } = answer(command, args)
-      if (stdout !== '') yield* stdout.replace(/\n$/, '').split('\n')
     },
   }
 }

@@ -44,3 +44,15 @@ export const NET_SOCKET_READ_BYTES: number = 64 * 1024
 
 /** Output of a command beyond this is no answer to any question we ask, `bytes`. */
 export const COMMAND_OUTPUT_BYTES: number = 4 * 1024 * 1024
+
+/** Changes of the host's configuration are taken together for this long, `ms`: tools rewrite files in several steps. */
+export const WATCH_DEBOUNCE_MS = 100
+
+/** Where the OS sends no events, its configuration is read this often, `ms`. */
+export const WATCH_POLL_MS = 5000
+
+/** A kept program that ended is started again after this long, `ms`, and after twice as long each time; */
+export const FIRST_RESTART_MS = 1000
+
+/** up to this, `ms`; a program that lived for that long starts over. */
+export const LAST_RESTART_MS = 60_000

@@ -4,10 +4,9 @@ import type { Clock } from '@netkit/core'
 import type { Layer } from '../layer.ts'
 import { hosts } from '../layers/hosts.ts'
 import type { HostsOptions } from '../layers/hosts.ts'
-import { hostFiles } from './host-files.ts'
-import type { HostFiles } from './host-files.ts'
+import { hostFiles, watchFiles } from '@netkit/core/node'
+import type { HostFiles } from '@netkit/core/node'
 import { parseNsswitch } from './nsswitch.ts'
-import { watchFiles } from './watched-files.ts'
 
 const NSSWITCH = '/etc/nsswitch.conf'
 

@@ -4,8 +4,6 @@
  * @packageDocumentation
  */
 export * from './dot.ts'
-export * from './host-files.ts'
-export * from './host-process.ts'
 export * from './host-resolver.ts'
 export * from './hosts-file.ts'
 export * from './linux-resolver.ts'
@@ -17,5 +15,4 @@ export * from './resolv-conf.ts'
 export * from './resolved-varlink.ts'
 export * from './routed-resolver.ts'
 export * from './scutil-dns.ts'
-export * from './watched-files.ts'
 export * from './windows-resolver.ts'

@@ -9,13 +9,12 @@
 
 import type { Clock, Network, Random } from '@netkit/core'
 import type { HostResolver } from '../host-resolver.ts'
-import type { HostFiles } from './host-files.ts'
+import { watchFiles } from '@netkit/core/node'
+import type { FileTexts, HostFiles } from '@netkit/core/node'
 import { parseNsswitch } from './nsswitch.ts'
 import { parseResolvConf } from './resolv-conf.ts'
 import { resolvedResolver } from './resolved-varlink.ts'
 import { RoutedResolver } from './routed-resolver.ts'
-import { watchFiles } from './watched-files.ts'
-import type { FileTexts } from './watched-files.ts'
 
 /** Options of `resolvConfResolver` and `linuxResolver`. */
 export interface LinuxResolverOptions {

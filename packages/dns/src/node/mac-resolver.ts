@@ -7,21 +7,23 @@
  * ```
  */
 
-import { systemClock } from '@netkit/core'
+import { isNetkitError, systemClock } from '@netkit/core'
 import type { Clock, Network, Random, Timer } from '@netkit/core'
+import {
+  hostFiles,
+  keepProcess,
+  runProcess,
+  startProcess,
+  WATCH_DEBOUNCE_MS,
+  WATCH_POLL_MS,
+} from '@netkit/core/node'
+import type { HostFiles, StartProcess } from '@netkit/core/node'
 import type {
   HostDnsConfiguration,
   HostResolver,
   HostResolverCapabilities,
 } from '../host-resolver.ts'
-import { WATCH_DEBOUNCE_MS, WATCH_POLL_MS } from '../limits.ts'
-import { isNetkitError } from '@netkit/core'
 import type { ExchangeOptions, Upstream, UpstreamStats } from '../upstream/upstream.ts'
-import { hostFiles } from './host-files.ts'
-import type { HostFiles } from './host-files.ts'
-import { runProcess, startProcess } from './host-process.ts'
-import type { StartProcess } from './host-process.ts'
-import { keepProcess } from './kept-process.ts'
 import { mdnsResponderUpstream } from './mdns-responder.ts'
 import { RoutedResolver } from './routed-resolver.ts'
 import { parseResolverFile, parseScutilDns, scutilServers } from './scutil-dns.ts'

@@ -13,17 +13,15 @@
 
 import { ipFamily, normalizeIp, systemClock } from '@netkit/core'
 import type { Clock, Network, Random } from '@netkit/core'
+import { keepProcess, startProcess, WATCH_POLL_MS } from '@netkit/core/node'
+import type { StartProcess } from '@netkit/core/node'
 import type {
   HostDnsConfiguration,
   HostResolver,
   HostResolverCapabilities,
   HostServer,
 } from '../host-resolver.ts'
-import { WATCH_POLL_MS } from '../limits.ts'
 import type { ExchangeOptions, UpstreamStats } from '../upstream/upstream.ts'
-import { startProcess } from './host-process.ts'
-import type { StartProcess } from './host-process.ts'
-import { keepProcess } from './kept-process.ts'
 import { RoutedResolver } from './routed-resolver.ts'
 
 /**

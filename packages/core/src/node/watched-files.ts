@@ -7,9 +7,9 @@
  * ```
  */
 
-import { systemClock } from '@netkit/core'
-import type { Clock, Timer } from '@netkit/core'
-import { WATCH_DEBOUNCE_MS, WATCH_POLL_MS } from '../limits.ts'
+import { systemClock } from '../clock.ts'
+import type { Clock, Timer } from '../clock.ts'
+import { WATCH_DEBOUNCE_MS, WATCH_POLL_MS } from './limits.ts'
 import { hostFiles } from './host-files.ts'
 import type { HostFiles } from './host-files.ts'
 

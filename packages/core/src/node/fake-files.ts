@@ -1,4 +1,4 @@
-import type { HostFiles } from '../node/host-files.ts'
+import type { HostFiles } from './host-files.ts'
 
 /** Files in memory. */
 export interface FakeFiles extends HostFiles {

@@ -3,11 +3,9 @@
  * lived for a minute starts over at 1 s.
  */
 
-import type { Clock, Timer } from '@netkit/core'
+import type { Clock, Timer } from '../clock.ts'
 import type { HostProcess, StartProcess } from './host-process.ts'
-
-const FIRST_RESTART_MS = 1000
-const LAST_RESTART_MS = 60_000
+import { FIRST_RESTART_MS, LAST_RESTART_MS } from './limits.ts'
 
 /** Options of `keepProcess`. */
 export interface KeepProcessOptions {

@@ -1,4 +1,4 @@
-import type { HostProcess, StartProcess } from '../node/host-process.ts'
+import type { HostProcess, StartProcess } from './host-process.ts'
 
 /** A program of which the test plays the part. */
 export interface FakeProcess {
