@@ -17,6 +17,8 @@ import { parseDnsEndpoint, parseDnsName } from '../dns-options.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
+import type { Command } from 'commander'
+import { collect, jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options that both commands have. */
 export interface DnsChainOptions {
@@ -107,4 +109,62 @@ async function makeServer(
     hosts: await hostsFile(),
   })
   return { server, upstream: upstream.name }
+}
+
+/** Declares `netkit dns`. */
+export function declareDns(program: Command, execute: Execute): void {
+  program
+    .command('dns')
+    .description(
+      'The resolver alone, on this host: the host’s own name service, and names of yours.',
+    )
+    .requiredOption('--listen <ip:port>', 'where to serve, UDP and TCP; repeat for more', collect)
+    .option(
+      '--server <ip[:port]>',
+      'ask this server, not the host’s resolver; repeat for more',
+      collect,
+    )
+    .option(
+      '--name <name=ip>',
+      'a name of yours; "*.apps.test" is all below; repeat for more',
+      collect,
+    )
+    .option('--allow <cidr>', 'clients that may ask besides this host; repeat for more', collect)
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit dns --listen 127.0.0.1:5353
+  netkit dns --listen 127.0.0.1:5353 --name app.test=192.0.2.1 --name "*.apps.test=192.0.2.2"
+  netkit dns --listen 0.0.0.0:53 --allow 192.168.0.0/16
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action((options: WithJson<DnsCommandOptions>) =>
+      execute(options, (reporter, signal) => dnsCommand(options, reporter, signal)),
+    )
+}
+
+/** Declares `netkit explain dns`. */
+export function declareExplainDns(explain: Command, execute: Execute): void {
+  explain
+    .command('dns')
+    .description('Asks for a name as a guest would, and tells what each layer did.')
+    .argument('<name>')
+    .argument('[type]', 'A, AAAA, SRV, TYPE65535, …', 'A')
+    .option(
+      '--server <ip[:port]>',
+      'ask this server, not the host’s resolver; repeat for more',
+      collect,
+    )
+    .option('--name <name=ip>', 'a name of yours; repeat for more', collect)
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExit status: 0 answered (also: does not exist), 1 could not be found out, 2 wrong options.',
+    )
+    .action((name: string, type: string, options: WithJson<DnsChainOptions>) =>
+      execute(options, (reporter) => explainDnsCommand(name, type, options, reporter)),
+    )
 }

@@ -9,6 +9,8 @@ import { hostAddresses, hostHolders } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
+import type { Command } from 'commander'
+import { jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit docker`. */
 export interface DockerCommandOptions {
@@ -101,4 +103,30 @@ export async function dockerCommand(
   await aborted(signal)
   reporter.event('ended', { ...proxy.stats() })
   return exitCodes.ok
+}
+
+/** Declares `netkit docker`. */
+export function declareDocker(program: Command, execute: Execute): void {
+  program
+    .command('docker')
+    .description(
+      'The Docker Engine API on this host, for an engine in a guest; its ports appear here.',
+    )
+    .requiredOption('--listen <path>', 'unix socket or named pipe for the docker command')
+    .requiredOption('--engine <endpoint>', 'unix:///path, npipe:////./pipe/name or tcp://ip:port')
+    .option('--guest-ip <ip>', 'where published ports are reached; default the engine’s address')
+    .option('--no-publish', 'leave published ports where the engine binds them')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit docker --listen /tmp/docker.sock --engine tcp://192.168.65.3:2375
+  docker context create netkit --docker host=unix:///tmp/docker.sock
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action((options: WithJson<DockerCommandOptions>) =>
+      execute(options, (reporter, signal) => dockerCommand(options, reporter, signal)),
+    )
 }

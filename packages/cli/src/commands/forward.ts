@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import { formatEndpoint, NetkitError } from '@netkit/core'
 import type { PortTarget } from '@netkit/core'
 import { hostNetwork, serve } from '@netkit/core/node'
-import { createPortBroker, openForwarderMux } from '@netkit/ports'
+import { createPortBroker, openForwarderMux, parseForward } from '@netkit/ports'
 import type { ForwardSpec, PublishedAddress } from '@netkit/ports'
 import {
   createPortHelper,
@@ -17,6 +17,8 @@ import {
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { collect, collectParsed, jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit forward`. */
 export interface ForwardCommandOptions {
@@ -94,3 +96,54 @@ export async function forwardCommand(
 
 const addressText = (address: PublishedAddress): string =>
   address.protocol === 'unix' ? address.path : `${formatEndpoint(address)}/${address.protocol}`
+
+/** Declares `netkit forward`. */
+export function declareForward(program: Command, execute: Execute): void {
+  program
+    .command('forward')
+    .description('Published ports alone: listens on this host and leads to whatever it can reach.')
+    .argument(
+      '[forwards...]',
+      '[ip:]port[-last][/udp]=target or /path=target',
+      collectParsed(parseForward),
+    )
+    .option(
+      '--allow <cidr>',
+      'clients that may connect besides this host; repeat for more',
+      collect,
+    )
+    .option('--control <path>', 'unix socket for port control over HTTP (see @netkit/ports)')
+    .option(
+      '--forwarder <path>',
+      'reach the targets through the vpnkit-forwarder on this unix socket',
+    )
+    .addOption(
+      new Option('--proxy-protocol <version>', 'tell the targets the client’s address').argParser(
+        parseProxyVersion,
+      ),
+    )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit forward 8080=192.0.2.5:80
+  netkit forward 0.0.0.0:5353/udp=192.0.2.5:53 --allow 192.0.2.0/24
+  netkit forward /tmp/web.sock=192.0.2.5:80 8443=unix:/run/app.sock
+  netkit forward --control /tmp/ports.sock            # then: curl --unix-socket /tmp/ports.sock http://netkit/v1/ports
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action(
+      (forwards: readonly ForwardSpec[] | undefined, options: WithJson<ForwardCommandOptions>) =>
+        execute(options, (reporter, signal) =>
+          forwardCommand(forwards ?? [], options, reporter, signal),
+        ),
+    )
+}
+
+function parseProxyVersion(value: string): 1 | 2 {
+  if (value === '1') return 1
+  if (value === '2') return 2
+  throw new InvalidArgumentError('The versions of the PROXY protocol are 1 and 2.')
+}

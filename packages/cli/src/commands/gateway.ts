@@ -5,11 +5,13 @@ import { egressRules, formatEndpoint, type EgressPolicy } from '@netkit/core'
 import { hostNetwork } from '@netkit/core/node'
 import { captured, listeningLink, reconnectingLink, type FrameLink } from '@netkit/frames'
 import { createGuestNetwork, openCaptureFile, parsePolicyFile } from '@netkit/guestnet'
-import type { PublishSpec } from '@netkit/ports'
+import { parsePublish, type PublishSpec } from '@netkit/ports'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { qemuArguments, shellLine } from '../qemu-arguments.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
+import { InvalidArgumentError, type Command } from 'commander'
+import { collectParsed, jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit gateway`. */
 export interface GatewayCommandOptions {
@@ -95,4 +97,49 @@ function openLink(
   return connect
     ? reconnectingLink({ open: (attempt) => host.connect({ path }, { signal: attempt }), mtu })
     : listeningLink({ acceptor: host, at: { path }, mtu })
+}
+
+/** Declares `netkit gateway`. */
+export function declareGateway(program: Command, execute: Execute): void {
+  program
+    .command('gateway')
+    .description('The user-mode network for any VM: the same job as passt and gvproxy.')
+    .requiredOption('--qemu <path>', 'unix socket in the framing of QEMU’s "-netdev stream"')
+    .option(
+      '--connect',
+      'connect to a QEMU that listens on the path (and again when it goes), instead of listening',
+    )
+    .option('--mtu <bytes>', 'largest IP packet, announced by DHCP', parseMtu, 65_520)
+    .option('--subnet <cidr>', 'default 192.168.65.0/24, or the next one free on this host')
+    .option('--host-alias', 'let the guest reach the host’s loopback as host.docker.internal')
+    .option(
+      '--publish <[ip:]host:guest[/udp]>',
+      'publish a port of the guest; repeat for more',
+      collectParsed(parsePublish),
+    )
+    .option('--pcap <file>', 'write the frames to a pcapng file')
+    .option('--policy <file>', 'who may reach what; see docs/policy.md')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  netkit gateway --qemu /tmp/net.sock
+  netkit gateway --qemu /tmp/net.sock --publish 8080:80 --publish 5353:53/udp --host-alias
+  netkit gateway --qemu /tmp/net.sock --connect       # QEMU before 8.0: it listens, netkit reconnects
+
+Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
+    )
+    .action((options: WithJson<GatewayCommandOptions>) =>
+      execute(options, (reporter, signal) => gatewayCommand(options, reporter, signal)),
+    )
+}
+
+function parseMtu(value: string): number {
+  const number = Number(value)
+  // RFC 791 has every host take 576 bytes; 65520 is the largest that QEMU's buffers carry with its headers.
+  if (!Number.isInteger(number) || number < 576 || number > 65_520) {
+    throw new InvalidArgumentError('An MTU is 576 to 65520 bytes.')
+  }
+  return number
 }

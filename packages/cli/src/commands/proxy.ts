@@ -15,6 +15,8 @@ import { parseDnsEndpoint } from '../dns-options.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
+import type { Command } from 'commander'
+import { collect, jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options that both commands have. */
 export interface ProxyChainOptions {
@@ -84,4 +86,34 @@ function makeProxy({ proxy }: ProxyChainOptions): ProxyServer {
       settingsSource('env', fixedSettings(envSettings(process.env))),
     ],
   })
+}
+
+/** Declares `netkit proxy`. */
+export function declareProxy(program: Command, execute: Execute): void {
+  program
+    .command('proxy')
+    .description('The proxy alone, on this host: HTTP and SOCKS5 by the *_proxy variables.')
+    .requiredOption('--listen <ip:port>', 'where to serve; loopback only; repeat for more', collect)
+    .option('--proxy <url>', 'an upstream for everything: http, https or socks5://host:port')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  netkit proxy --listen 127.0.0.1:3128\n\nExit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options.',
+    )
+    .action((options: WithJson<ProxyCommandOptions>) =>
+      execute(options, (reporter, signal) => proxyCommand(options, reporter, signal)),
+    )
+}
+
+/** Declares `netkit explain proxy`. */
+export function declareExplainProxy(explain: Command, execute: Execute): void {
+  explain
+    .command('proxy')
+    .description('Tells which way a URL goes, and what each source of settings said.')
+    .argument('<url>')
+    .option('--proxy <url>', 'an upstream for everything')
+    .addOption(jsonOption())
+    .action((url: string, options: WithJson<ProxyChainOptions>) =>
+      execute(options, (reporter) => explainProxyCommand(url, options, reporter)),
+    )
 }

@@ -19,6 +19,8 @@ import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
 import { tourLine, tourSummary } from '../tour-table.ts'
+import { Option, type Command } from 'commander'
+import { jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit up`. */
 export interface UpCommandOptions {
@@ -142,4 +144,26 @@ export async function upCommand(
     await aborted(signal)
   }
   return passed ? exitCodes.ok : exitCodes.failed
+}
+
+/** Declares `netkit up`. */
+export function declareUp(program: Command, execute: Execute): void {
+  program
+    .command('up')
+    .description('Boots a guest and takes it on a tour of its network.')
+    .addOption(
+      new Option('--guest <kind>', 'which guest; auto takes the best this machine has')
+        .choices(['auto', 'qemu', 'v86', 'scripted'])
+        .default('auto'),
+    )
+    .option('--hold', 'leave the guest running until Ctrl-C')
+    .option('--pcap <file>', 'write the frames to a pcapng file')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExit status: 0 every step passed, 1 a step failed, 2 the guest cannot run here.',
+    )
+    .action((options: WithJson<UpCommandOptions>) =>
+      execute(options, (reporter, signal) => upCommand(options, reporter, signal)),
+    )
 }

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { parseDnsEndpoint, parseDnsName } from './dns-options.ts'
-import { run } from './program.ts'
+import { parseDnsEndpoint, parseDnsName } from '../dns-options.ts'
+import { run } from '../program.ts'
 
 async function netkit(
   ...argv: string[]
