@@ -1,11 +1,13 @@
 /** `netkit gateway`: the user-mode network for a VM that somebody else runs. */
 
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { egressRules, formatEndpoint, type EgressPolicy } from '@netkit/core'
-import { hostNetwork } from '@netkit/core/node'
+import { hostNetwork, serve } from '@netkit/core/node'
 import { captured, listeningLink, reconnectingLink, type FrameLink } from '@netkit/frames'
 import { createGuestNetwork, openCaptureFile, parsePolicyFile } from '@netkit/guestnet'
 import { parsePublish, type PublishSpec } from '@netkit/ports'
+import { portControl } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { qemuArguments, shellLine } from '../qemu-arguments.ts'
 import type { Reporter } from '../reporter.ts'
@@ -21,6 +23,7 @@ export interface GatewayCommandOptions {
   readonly subnet?: string
   readonly hostAlias?: true
   readonly publish?: readonly PublishSpec[]
+  readonly control?: string
   readonly pcap?: string
   readonly policy?: string
 }
@@ -51,6 +54,14 @@ export async function gatewayCommand(
     )
   }
 
+  // What is published over it reaches the guest as it does with --publish: clients keep their addresses where the guest can answer.
+  const preserveSource = { except: [network.gateway.subnet] }
+  const control = { broker: network.ports, network: network.network, preserveSource }
+  await using controlled =
+    options.control === undefined
+      ? undefined
+      : await serve(createServer(portControl(control)), host, { path: options.control })
+
   const { gateway } = network
   const qemu = qemuArguments({
     path: options.qemu,
@@ -67,6 +78,7 @@ export async function gatewayCommand(
       hostAlias: gateway.hostAlias,
       mtu: options.mtu,
       published,
+      control: options.control,
       qemu,
     },
     [
@@ -75,6 +87,7 @@ export async function gatewayCommand(
         `gateway ${gateway.address}`,
         ...(gateway.hostAlias === undefined ? [] : [`host ${gateway.hostAlias}`]),
         ...(published.length > 0 ? [`published ${published.join(' ')}`] : []),
+        ...(controlled === undefined ? [] : [`control ${formatEndpoint(controlled.address)}`]),
       ].join(', '),
       `qemu-system-x86_64 … ${shellLine(qemu)}`,
     ].join('\n'),
@@ -117,6 +130,10 @@ export function declareGateway(program: Command, execute: Execute): void {
       'publish a port of the guest; repeat for more',
       collectParsed(parsePublish),
     )
+    .option(
+      '--control <path>',
+      'unix socket for port control over HTTP: netkit’s own form and gvproxy’s',
+    )
     .option('--pcap <file>', 'write the frames to a pcapng file')
     .option('--policy <file>', 'who may reach what; see docs/policy.md')
     .addOption(jsonOption())
@@ -126,6 +143,7 @@ export function declareGateway(program: Command, execute: Execute): void {
 Examples:
   netkit gateway --qemu /tmp/net.sock
   netkit gateway --qemu /tmp/net.sock --publish 8080:80 --publish 5353:53/udp --host-alias
+  netkit gateway --qemu /tmp/net.sock --control /tmp/ports.sock   # then: curl --unix-socket /tmp/ports.sock http://netkit/v1/ports
   netkit gateway --qemu /tmp/net.sock --connect       # QEMU before 8.0: it listens, netkit reconnects
 
 Exit status: 0 ended by SIGINT or SIGTERM, 1 failed while running, 2 wrong options (nothing was started).`,
