@@ -1,3 +1,3 @@
 import { guestContract } from './guest-contract.ts'
 
-guestContract({ kind: 'qemu' })
+guestContract({ kind: 'qemu', families: ['ipv4', 'ipv6'] })

@@ -1,3 +1,3 @@
 import { guestContract } from './guest-contract.ts'
 
-guestContract({ kind: 'v86' })
+guestContract({ kind: 'v86', families: ['ipv4', 'ipv6'] })

@@ -3,6 +3,7 @@
  * the address family, so that another family is one more entry in `families`.
  */
 
+import { Cidr } from '@netkit/core'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import {
   bulkBytesFor,
@@ -61,16 +62,13 @@ export function guestContract({
       let lease: Lease
       let before: KernelCounters | undefined
 
-      /** Where the guest finds a service on the host's loopback. */
-      const on = (port: number): Service => ({ host: network.hostAlias, port })
-
       const linux = (): LinuxGuest => {
         if (guest.linux === undefined) throw new Error('This guest has no kernel.')
         return guest.linux
       }
 
       beforeAll(async () => {
-        network = await labNetwork()
+        network = await labNetwork({ ipv6: families.includes('ipv6') ? 'on' : 'off' })
         guest = await startGuest(kind, { mtu, attach: (link) => network.attach(link) })
         tools = guest.tools
         if (guest.linux) {
@@ -122,7 +120,32 @@ export function guestContract({
         })
       })
 
+      describe.runIf(families.includes('ipv6'))('IPv6 by itself', () => {
+        test('SLAAC: an address of the prefix, the gateway’s link-local address as router', async () => {
+          const { addresses, router } = (await tools.slaac?.()) ?? { addresses: [], router: '' }
+          const prefix = Cidr.parse(`${network.composition.gateway.address6}/64`)
+          expect(addresses.filter((address) => prefix.contains(address)).length).toBeGreaterThan(0)
+          expect(await tools.neighbour(router)).toBe(network.composition.gateway.mac)
+        })
+
+        test('NDP names the gateway’s MAC, and ping is answered', async () => {
+          const { mac, address6 = '' } = network.composition.gateway
+          expect(await tools.neighbour(address6)).toBe(mac)
+          expect(await tools.ping(address6, 3)).toEqual({ sent: 3, received: 3 })
+          // The guest has spoken from the address that it made for itself, so the network knows whose it is.
+          const prefix = Cidr.parse(`${address6}/64`)
+          const known = network.composition.guests.get('guest')?.addresses() ?? []
+          expect(known.filter((address) => prefix.contains(address)).length).toBeGreaterThan(0)
+        })
+      })
+
       describe.each(families)('TCP and UDP over %s', (family) => {
+        /** Where the guest finds a service on the host's loopback. */
+        const on = (port: number): Service => {
+          const { hostAlias = '', hostAlias6 = '' } = network.composition.gateway
+          return { host: family === 'ipv4' ? hostAlias : hostAlias6, port }
+        }
+
         test('HTTP: 1 MB arrives as it was sent', async () => {
           await using service = await hostServices.http(family)
           const { bytes, sha256 } = await tools.download(on(service.port), `/bytes/${MEGABYTE}`)

@@ -128,6 +128,29 @@ describe('guarded streams', () => {
     expect(asked[0]).toMatchObject({ to, ip: '127.0.0.1', scope: 'loopback', viaAlias: true })
   })
 
+  test('an alias of several addresses leads to the first where somebody listens, and tells the first error', async () => {
+    const inner = await serving(['::1', 5173], ['127.0.0.1', 3000])
+    const aliases = { '192.168.65.254': ['127.0.0.1', '::1'] }
+    const network = guarded(inner, allowAll, { aliases })
+    const dial = (port: number): Promise<unknown> =>
+      network.connect({ ip: '192.168.65.254', port }, { origin: guest }).then(
+        (stream) => stream.remote,
+        (error: { code: string; address: string }) => [error.code, error.address],
+      )
+    expect(await dial(3000)).toEqual({ ip: '127.0.0.1', port: 3000 })
+    expect(await dial(5173)).toEqual({ ip: '::1', port: 5173 })
+    expect(await dial(81)).toEqual(['ECONNREFUSED', '127.0.0.1'])
+  })
+
+  test('an alias does not go on to its second address when the policy denied the first', async () => {
+    const inner = await serving(['127.0.0.1', 3000], ['::1', 3000])
+    const policy = egressRules([{ action: 'deny', name: 'no-v4-loopback', to: ['127.0.0.1'] }])
+    const network = guarded(inner, policy, { aliases: { '192.168.65.254': ['127.0.0.1', '::1'] } })
+    await expect(
+      network.connect({ ip: '192.168.65.254', port: 3000 }, { origin: guest }),
+    ).rejects.toMatchObject({ rule: 'no-v4-loopback' })
+  })
+
   test("what the host's configuration chose may be on the loopback", async () => {
     const network = guarded(await serving(['127.0.0.53', 53]), egressRules(egressPresets.deny))
     const origin: FlowOrigin = { layer: 'dns', guest: 'vm1', chosenBy: 'host' }

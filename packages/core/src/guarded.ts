@@ -60,8 +60,12 @@ export type EgressEvent =
 export interface GuardOptions {
   /** Addresses of the host's own interfaces, in normal text form; asked at every decision, so a live set may be given. */
   hostAddresses?: { has(ip: string): boolean }
-  /** Addresses that stand for loopback ones: `{ '192.168.65.254': '127.0.0.1' }`. Empty by default: no way to the loopback. */
-  aliases?: Readonly<Record<string, string>>
+  /**
+   * Addresses that stand for loopback ones: `{ '192.168.65.254': ['127.0.0.1', '::1'] }`. Of several, a stream goes to the first where
+   * somebody listens, as a host's program that connects to `localhost` would; datagrams go to the first. Empty by default: no way to
+   * the loopback.
+   */
+  aliases?: Readonly<Record<string, string | readonly string[]>>
   /** Whether metadata services are closed (the default) or left to the policy. */
   metadata?: 'closed' | 'policy'
   /** What netkit listens on. Default: the network's own registry, where it has one. */
@@ -158,7 +162,7 @@ class Guard implements GuardedNetwork {
   readonly #network: Network
   readonly #policy: EgressPolicy
   readonly #options: GuardOptions
-  readonly #aliases: ReadonlyMap<string, string>
+  readonly #aliases: ReadonlyMap<string, readonly [string, ...string[]]>
   readonly ownListeners: OwnListeners
   readonly #flows = new Map<ByteStream, GuardedFlow>()
   readonly #ports = new Set<GuardedDatagramPort>()
@@ -172,20 +176,38 @@ class Guard implements GuardedNetwork {
     this.#network = network
     this.#policy = policy
     this.#options = options
-    this.#aliases = new Map(
-      Object.entries(options.aliases ?? {}).map(([alias, ip]) => [
-        normalizeIp(alias),
-        normalizeIp(ip),
-      ]),
-    )
+    const aliases = new Map<string, readonly [string, ...string[]]>()
+    for (const [alias, given] of Object.entries(options.aliases ?? {})) {
+      const [first, ...rest] = typeof given === 'string' ? [given] : given
+      if (first !== undefined)
+        aliases.set(normalizeIp(alias), [normalizeIp(first), ...rest.map(normalizeIp)])
+    }
+    this.#aliases = aliases
     this.ownListeners =
       options.ownListeners ?? (network as KnowsListeners).ownListeners ?? new OwnListeners()
     this.#stopListening = policy.onChange?.(() => this.#policyChanged())
   }
 
   async connect(to: Endpoint, options: ConnectOptions = {}): Promise<ByteStream> {
+    const others = this.#aliasTargets(to).slice(1)
+    try {
+      return await this.#connectTo(to, this.#resolveAlias(to), options)
+    } catch (error) {
+      for (const ip of others) {
+        if (!isNobodyThere(error)) break
+        try {
+          return await this.#connectTo(to, { ...to, ip }, options)
+        } catch (next) {
+          // The error of the first is the one that is told, unless this one knows more.
+          if (!isNobodyThere(next)) throw next
+        }
+      }
+      throw error
+    }
+  }
+
+  async #connectTo(to: Endpoint, target: Endpoint, options: ConnectOptions): Promise<ByteStream> {
     options.signal?.throwIfAborted()
-    const target = this.#resolveAlias(to)
     const flow = this.#request('tcp', to, target, options.origin)
     const { verdict, version } = await this.#decide(flow)
     options.signal?.throwIfAborted()
@@ -275,9 +297,13 @@ class Guard implements GuardedNetwork {
   }
 
   #resolveAlias<E extends Endpoint>(to: E): E {
-    if (!isIpEndpoint(to)) return to
-    const ip = this.#aliases.get(normalizeIp(to.ip))
+    const [ip] = this.#aliasTargets(to)
     return ip === undefined ? to : { ...to, ip }
+  }
+
+  /** What an alias stands for, in order; nothing for an address that is none. */
+  #aliasTargets(to: Endpoint): readonly string[] {
+    return isIpEndpoint(to) ? (this.#aliases.get(normalizeIp(to.ip)) ?? []) : []
   }
 
   #request(
@@ -398,6 +424,10 @@ class Guard implements GuardedNetwork {
     this.#options.onEvent?.({ kind, flow, verdict })
   }
 }
+
+/** Nobody listens there, or the host does not have that family: another loopback address may be meant. */
+const isNobodyThere = (error: unknown): boolean =>
+  ['ECONNREFUSED', 'EADDRNOTAVAIL', 'ENETUNREACH', 'EAFNOSUPPORT'].includes(errorCode(error) ?? '')
 
 const policyFailed = (error: unknown): Verdict =>
   deny('netkit:policy-error', `the policy failed: ${String(error)}`)

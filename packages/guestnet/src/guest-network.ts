@@ -11,15 +11,7 @@
  * Nothing here does work of its own: each part can be had alone, and `gateway`, `dns` and `ports` are the parts themselves.
  */
 
-import {
-  allowAll,
-  Cidr,
-  guarded,
-  NameMemory,
-  normalizeIp,
-  systemClock,
-  systemRandom,
-} from '@netkit/core'
+import { allowAll, guarded, NameMemory, normalizeIp, systemClock, systemRandom } from '@netkit/core'
 import type {
   Clock,
   EgressPolicy,
@@ -51,8 +43,9 @@ import {
   privilegedNetwork,
 } from '@netkit/ports/node'
 import type { ProxyServer } from '@netkit/proxy'
-import { chooseSubnet, createGateway } from '@netkit/tcpip'
+import { chooseSubnet, createGateway, hostAliases } from '@netkit/tcpip'
 import type {
+  AddressingOptions,
   AttachOptions,
   DhcpOptions,
   Gateway,
@@ -89,7 +82,7 @@ export interface GuestNetworkOptions {
   readonly dhcp?: DhcpOptions
   /**
    * IPv6 for the guests. `auto` (the default) announces it while the host has a global IPv6 address and withdraws it when that goes;
-   * `on` always; `off` never, and IPv6 frames of guests are dropped. The host alias is an IPv4 address in every case.
+   * `on` always; `off` never, and IPv6 frames of guests are dropped. The host alias has an address of both families then; its name has the IPv4 one.
    */
   readonly ipv6?: Ipv6Mode
   /** The guests' IPv6 prefix, a /64. Default fd6e:6b65:7a00:65::/64. */
@@ -315,15 +308,24 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
   const host = options.host ?? hostNetwork()
   const prefixes = options.hostPrefixes ?? hostPrefixes()
   const subnet = chooseSubnet(options.subnet, prefixes)
-  const hostAlias = Cidr.parse(subnet).at(-2)
   const given = new Set(prefixes.map((prefix) => normalizeIp(prefix.slice(0, prefix.indexOf('/')))))
   const changes = options.hostChanges ?? (isHostNetwork(host) ? hostEvents({ clock }) : undefined)
   const addresses = (): ReadonlySet<string> => changes?.addresses ?? given
   const ipv6 = options.ipv6 ?? 'auto'
+  const addressing: AddressingOptions = {
+    subnet,
+    ipv6: ipv6 !== 'off' && {
+      announced: ipv6 === 'on' || hasIpv6Egress(addresses()),
+      ...(options.ipv6Prefix !== undefined && { prefix: options.ipv6Prefix }),
+    },
+    dhcp: { ...(options.dns === false && { dnsServers: [] }), ...options.dhcp },
+    clock,
+    random,
+  }
   const egress = guarded(host, options.policy ?? allowAll, {
     clock,
     hostAddresses: { has: (ip) => addresses().has(ip) },
-    aliases: options.hostAlias ? { [hostAlias]: '127.0.0.1' } : {},
+    aliases: options.hostAlias ? hostAliases(addressing) : {},
   })
   const names = new NameMemory({ clock })
   const guests = new Map<string, LivingGuest>()
@@ -334,18 +336,11 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     options.onEvent?.(event)
   }
   const gateway = createGateway({
-    subnet,
+    ...addressing,
     names,
     network: egress,
     hostAlias: options.hostAlias ?? false,
-    clock,
-    random,
     onEvent,
-    ipv6: ipv6 !== 'off' && {
-      announced: ipv6 === 'on' || hasIpv6Egress(addresses()),
-      ...(options.ipv6Prefix !== undefined && { prefix: options.ipv6Prefix }),
-    },
-    dhcp: { ...(options.dns === false && { dnsServers: [] }), ...options.dhcp },
   })
   let dns: GuestDns | undefined
   let proxy: ProxyServer | undefined

@@ -11,7 +11,9 @@ export * from './gateway/gateway-snapshot.ts'
 export {
   DEFAULT_GATEWAY_MAC,
   type AddressingOptions,
+  hostAliases,
   type DhcpOptions,
+  type Ipv6Options,
   type StaticLease,
 } from './gateway/gateway-options.ts'
 export { connectReply, type ConnectReply } from './gateway/connect-errors.ts'

@@ -26,6 +26,14 @@ export interface Lease {
   readonly search: readonly string[]
 }
 
+/** What the guest's kernel made of router advertisements. */
+export interface Ipv6Configuration {
+  /** Its addresses beyond the link, ready to use. */
+  readonly addresses: readonly string[]
+  /** The link-local address of its default router. */
+  readonly router: string
+}
+
 /** Echo requests sent and answered. */
 export interface PingResult {
   readonly sent: number
@@ -60,6 +68,8 @@ export interface GuestService extends AsyncDisposable {
 export interface GuestTools {
   /** Brings the NIC up and takes a lease. */
   lease(): Promise<Lease>
+  /** Waits for IPv6 addresses from router advertisements. Not for the scripted guest, which speaks IPv4 alone. */
+  slaac?(): Promise<Ipv6Configuration>
   /** The MAC address the guest's neighbour table has for `ip`, after it tried to reach it. */
   neighbour(ip: string): Promise<string | undefined>
   ping(ip: string, count: number): Promise<PingResult>

@@ -26,6 +26,8 @@ export const ENGINE_DROP_REASONS = {
   'ip-not-ours': 'the destination is none of our addresses',
   'ip-unknown-protocol': 'neither ICMP nor UDP nor TCP',
   'ip-ttl': 'the packet may not be forwarded any further',
+  'ip-too-big':
+    'the packet is longer than the way takes, and may not be fragmented; the sender is told',
   'fragment-overlap': 'fragments overlap (RFC 5722): the whole datagram goes',
   'fragment-limit': 'too much is in reassembly already; the oldest datagram makes room',
   'fragment-timeout': 'the rest of a datagram did not come',

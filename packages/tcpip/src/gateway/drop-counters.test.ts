@@ -29,14 +29,14 @@ function blackHole(): Network {
 function setUp(options: Partial<GatewayOptions>) {
   const clock = new ManualClock()
   const gateway = createGateway({ network: blackHole(), clock, ipv6: {}, ...options })
-  const attach = (name: string, mac: number, address: string) => {
+  const attach = (name: string, mac: number, address: string, mtu = 1500) => {
     const [inside, outside] = memoryLinkPair({ delivery: 'sync', mtu: 65_520 })
-    const guest = gateway.attach(outside, { name, mtu: 1500 })
+    const guest = gateway.attach(outside, { name, mtu })
     const raw = new RawGuest(inside, mac, address)
     raw.gatewayMac = 0x026e_6b00_0001
     return { guest, raw }
   }
-  const two = attach('two', MAC + 1, '192.168.65.4')
+  const two = attach('two', MAC + 1, '192.168.65.4', 1400)
   two.raw.send(two.raw.arp(two.raw.gateway))
   return { gateway, clock, two, ...attach('one', MAC, '192.168.65.3') }
 }
@@ -231,7 +231,7 @@ const CASES: Record<DropReason, Case | string> = {
     run({ raw, two }) {
       two.raw.link.pause()
       raw.gatewayMac = two.raw.mac
-      for (let i = 0; i < 3000; i++) raw.send(raw.udp(1, two.raw.ip, 9, zeros(1400)))
+      for (let i = 0; i < 3000; i++) raw.send(raw.udp(1, two.raw.ip, 9, zeros(1300)))
     },
   },
   'ip-martian': { run: ({ raw }) => raw.send(raw.udp(1, ip('127.0.0.1'), 9, 'x')) },
@@ -239,6 +239,9 @@ const CASES: Record<DropReason, Case | string> = {
   'ip-unknown-protocol': ipv4(200, zeros(8)),
   'ip-ttl': {
     run: ({ raw, two }) => raw.send(raw.ipv4(UDP, zeros(8), { to: two.raw.ip, ttl: 1 })),
+  },
+  'ip-too-big': {
+    run: ({ raw, two }) => raw.send(raw.ipv4(UDP, zeros(1450), { to: two.raw.ip })),
   },
   'fragment-overlap': fragments(fragment(0, 1), fragment(8, 1)),
   'fragment-limit': fragments(...Array.from({ length: 70 }, (_, i) => fragment(0, i))),

@@ -5,7 +5,7 @@ import type { Clock, Random } from '@netkit/core'
 import { formatMac, isGroupMac, parseMac } from '@netkit/frames'
 import { Address, parseAddress, v4Address } from '../address.ts'
 import type { DhcpSettings } from './dhcp-server.ts'
-import type { AddressPlan, Ipv6Plan } from './gateway-role.ts'
+import type { AddressPlan, Ipv6Plan } from './address-plan.ts'
 import { DEFAULT_SUBNET, guestSubnet, hostAddressIn, planSubnet } from './subnet.ts'
 
 /** The gateway's MAC address unless another is asked for: locally administered, the same after a restart. */
@@ -156,6 +156,37 @@ export function addressing(options: AddressingOptions, aliasOn: boolean): Addres
   }
 }
 
+/** What `localhost` means on the host: for TCP the second is tried where nobody listens on the first. */
+const LOOPBACK = ['127.0.0.1', '::1']
+
+/** The plan's host aliases, as `guarded` takes them. */
+export function aliasesOf({ hostAlias, ipv6 }: AddressPlan): Record<string, readonly string[]> {
+  return {
+    [v4Address(hostAlias).text]: LOOPBACK,
+    ...(ipv6 && { [ipv6.hostAlias.text]: LOOPBACK.toReversed() }),
+  }
+}
+
+/**
+ * The addresses that stand for the host's loopback in a gateway with this addressing, as `guarded` takes them: for whoever guards the
+ * network himself.
+ *
+ * @throws NetkitError that names the field at fault.
+ * @example
+ * ```ts
+ * import { allowAll, guarded, memoryNetwork } from '@netkit/core'
+ * import { createGateway, hostAliases } from '@netkit/tcpip'
+ *
+ * const addressing = { subnet: '192.168.65.0/24', ipv6: {} }
+ * const network = guarded(memoryNetwork(), allowAll, { aliases: hostAliases(addressing) })
+ * await using gateway = createGateway({ ...addressing, network, hostAlias: true })
+ * console.assert(gateway.hostAlias6 === 'fd6e:6b65:7a00:65::fe')
+ * ```
+ */
+export function hostAliases(options: AddressingOptions): Record<string, readonly string[]> {
+  return aliasesOf(addressing(options, true).plan)
+}
+
 function ipv6Plan(options: Ipv6Options, mac: number): Ipv6Plan {
   const prefix = Cidr.parse(options.prefix ?? DEFAULT_IPV6_PREFIX)
   if (prefix.family !== 6 || prefix.prefixLength !== 64) {
@@ -171,6 +202,8 @@ function ipv6Plan(options: Ipv6Options, mac: number): Ipv6Plan {
   return {
     prefix: base,
     gateway: new Address(base.a, base.b, 0, 1),
+    // Like .254 in the IPv4 subnet.
+    hostAlias: new Address(base.a, base.b, 0, 0xfe),
     linkLocal: new Address(0xfe80_0000, 0, (high << 8) | 0xff, 0xfe00_0000 | low),
   }
 }

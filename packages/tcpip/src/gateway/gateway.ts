@@ -32,7 +32,7 @@ import type { ConnectReply } from './connect-errors.ts'
 import { DhcpServer } from './dhcp-server.ts'
 import type { FlowRecord } from './flow-record.ts'
 import type { GatewayEvent } from './gateway-events.ts'
-import { addressing, dhcpSettings } from './gateway-options.ts'
+import { addressing, aliasesOf, dhcpSettings } from './gateway-options.ts'
 import type { Addressing, AddressingOptions } from './gateway-options.ts'
 import { GatewayRole } from './gateway-role.ts'
 import type { GatewayHandlers } from './gateway-role.ts'
@@ -65,7 +65,8 @@ export interface GatewayOptions extends AddressingOptions {
   readonly onEvent?: (event: GatewayEvent) => void
   /**
    * Serve the address that stands for the host's loopback. Default `false`. Its flows are dialled under that address: a guarded
-   * `network` says what it means, as `guarded(host, policy, { aliases })` does, which is the one place that opens the loopback.
+   * `network` says what it means, as
+   * `guarded(host, policy, { aliases: hostAliases(…) })` does, which is the one place that opens the loopback.
    */
   readonly hostAlias?: boolean
   /** Decides about every new TCP flow. Default: dial; the gateway's own addresses refuse. */
@@ -113,6 +114,8 @@ export interface Gateway extends AsyncDisposable {
   readonly address6: string | undefined
   /** The address that stands for the host's loopback; `undefined` while that is off. */
   readonly hostAlias: string | undefined
+  /** The same for IPv6; `undefined` while either is off. */
+  readonly hostAlias6: string | undefined
   readonly mac: string
   readonly guests: ReadonlyMap<string, Guest>
   /** Starts serving a guest. @throws NetkitError `NETKIT_NAME_TAKEN`, `NETKIT_MTU` */
@@ -212,7 +215,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
         (options.ipv6 || {}).announced ?? true,
       )
     const { route, onConnectError, names, tcp = {} } = options
-    const network = egress(options, config, this.#role.aliasAddress.text)
+    const network = egress(options, config)
     this.#gate = new TcpGate(this.#engine, {
       network,
       route,
@@ -237,7 +240,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   }
 
   get address(): string {
-    return this.#role.gatewayAddress.text
+    return this.#role.addresses.gateway.text
   }
 
   get address6(): string | undefined {
@@ -245,7 +248,12 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   }
 
   get hostAlias(): string | undefined {
-    return this.#addressing.plan.aliasOn ? this.#role.aliasAddress.text : undefined
+    return this.#addressing.plan.aliasOn ? this.#role.addresses.hostAlias.text : undefined
+  }
+
+  get hostAlias6(): string | undefined {
+    const { aliasOn, ipv6 } = this.#addressing.plan
+    return aliasOn ? ipv6?.hostAlias.text : undefined
   }
 
   get mac(): string {
@@ -403,10 +411,10 @@ function leaseOf(record: LeaseRecord, now: number): Lease {
 }
 
 /** The network behind a policy, with the host alias as the only way to the loopback. */
-function egress(options: GatewayOptions, { plan, clock }: Addressing, alias: string): Network {
+function egress(options: GatewayOptions, { plan, clock }: Addressing): Network {
   const { network, policy } = options
   if (!('explain' in network)) {
-    const aliases = plan.aliasOn ? { [alias]: '127.0.0.1' } : {}
+    const aliases = plan.aliasOn ? aliasesOf(plan) : {}
     return guarded(network, policy ?? allowAll, { aliases, clock })
   }
   if (policy === undefined) return network

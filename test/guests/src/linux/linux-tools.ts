@@ -1,8 +1,15 @@
 /** `GuestTools` for guests with a Linux kernel: busybox and bash scripts, whose output is read here. */
 
-import { NetkitError } from '@netkit/core'
+import { formatIpv6, NetkitError } from '@netkit/core'
 import type { ExecOptions, ExecResult, LinuxGuest } from '../guest.ts'
-import type { ConnectionEnd, GuestTools, Lease, Service, Transfer } from '../guest-tools.ts'
+import type {
+  ConnectionEnd,
+  GuestTools,
+  Ipv6Configuration,
+  Lease,
+  Service,
+  Transfer,
+} from '../guest-tools.ts'
 import { BULK_TIMEOUT_MS } from '../limits.ts'
 import { LEASE_FILE } from './guest-scripts.ts'
 
@@ -61,6 +68,14 @@ function readLease(text: string): Lease {
   }
 }
 
+/** Lines of /proc/net/if_inet6, and a default route. */
+function readIpv6(text: string): Ipv6Configuration {
+  const addresses = [...text.matchAll(/^([\da-f]{32}) /gm)].map(([, hex = '']) =>
+    formatIpv6(Buffer.from(hex, 'hex')),
+  )
+  return { addresses, router: /via (\S+)/.exec(text)?.[1] ?? '' }
+}
+
 /** "BYTES HASH" as `measure` below prints it. */
 function readTransfer(text: string): Transfer {
   const match = /(\d+) ([0-9a-f]{64})/.exec(text)
@@ -104,6 +119,16 @@ export function linuxTools(guest: Pick<LinuxGuest, 'exec'>): GuestTools {
           -x hostname:"$(hostname)" >$folder/udhcpc.log 2>&1 || { cat $folder/udhcpc.log; exit 1; }
         cat $folder/${LEASE_FILE}`)
       return readLease(text)
+    },
+
+    async slaac() {
+      // if_inet6: address, interface, prefix length, scope (00 global), flags (40 tentative), name.
+      const text = await run(`
+        ready() { grep -E '^[0-9a-f]{32} .. .. 00 .. +eth0$' /proc/net/if_inet6 | grep -vE ' [4-7c-f]. +eth0$'; }
+        until ready && ip -6 route show default | grep -q 'via fe80'; do usleep 50000; done >/dev/null
+        ready
+        ip -6 route show default`)
+      return readIpv6(text)
     },
 
     async neighbour(ip) {
