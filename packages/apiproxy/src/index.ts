@@ -8,6 +8,11 @@ export type { ApiProxy, ApiProxyOptions, ApiProxyStats } from './api-proxy.ts'
 export type { ApiTarget } from './api-target.ts'
 export { apiRequests, apiTrouble } from './diagnostics.ts'
 export type { ApiRequestEvent, ApiTroubleEvent } from './diagnostics.ts'
+export {
+  dockerContextCommand,
+  formatDockerHost,
+  parseDockerHost,
+} from './engine/engine-endpoint.ts'
 export type { EngineOptions } from './engine/engine-dialer.ts'
 export type { Answer } from './http/answer.ts'
 export type {

@@ -32,3 +32,10 @@ export {
   type NetnsGuest,
   type NetnsOptions,
 } from './netns/netns-guest.ts'
+export {
+  ENGINE_IMAGE,
+  engineMissing,
+  startEngineGuest,
+  type EngineGuest,
+  type EngineGuestOptions,
+} from './engine/engine-guest.ts'

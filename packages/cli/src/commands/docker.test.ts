@@ -8,7 +8,7 @@ import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
 import { run } from '../program.ts'
 import { createReporter } from '../reporter.ts'
-import { dockerCommand, parseEngineEndpoint } from './docker.ts'
+import { dockerCommand } from './docker.ts'
 
 test('serves the engine on a private socket, and prints the context', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'netkit-docker-'))
@@ -39,16 +39,6 @@ test('serves the engine on a private socket, and prints the context', async () =
     engine.close()
     rmSync(folder, { recursive: true })
   }
-})
-
-test.each([
-  ['unix:///run/docker.sock', { path: '/run/docker.sock' }],
-  ['/run/docker.sock', { path: '/run/docker.sock' }],
-  ['npipe:////./pipe/docker_engine', { path: '\\\\.\\pipe\\docker_engine' }],
-  ['tcp://192.0.2.5:2375', { ip: '192.0.2.5', port: 2375 }],
-  ['tcp://[2001:db8::1]:2376', { ip: '2001:db8::1', port: 2376 }],
-])('%s is an endpoint', (text, endpoint) => {
-  expect(parseEngineEndpoint(text)).toEqual(endpoint)
 })
 
 test.each([

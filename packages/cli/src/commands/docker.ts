@@ -1,8 +1,13 @@
 /** `netkit docker`: the Docker Engine API on this host, the engine elsewhere. */
 
-import { inspectPorts, createApiProxy } from '@netkit/apiproxy'
-import { formatEndpoint, ipFamily, isIpEndpoint, isPathEndpoint, NetkitError } from '@netkit/core'
-import type { Endpoint } from '@netkit/core'
+import {
+  createApiProxy,
+  dockerContextCommand,
+  formatDockerHost,
+  inspectPorts,
+  parseDockerHost,
+} from '@netkit/apiproxy'
+import { formatEndpoint, isIpEndpoint, NetkitError } from '@netkit/core'
 import { hostNetwork } from '@netkit/core/node'
 import { createPortBroker } from '@netkit/ports'
 import { hostAddresses, hostHolders } from '@netkit/ports/node'
@@ -22,35 +27,14 @@ export interface DockerCommandOptions {
   readonly publish: boolean
 }
 
-/**
- * Reads `unix:///path`, `/path`, `npipe:////./pipe/name` or `tcp://ip:port`.
- *
- * @throws NetkitError `NETKIT_ENGINE_ENDPOINT`
- */
-export function parseEngineEndpoint(text: string): Endpoint {
-  const [, path] = /^(?:unix:\/\/)?(\/.+)$/.exec(text) ?? []
-  if (path !== undefined) return { path }
-  const [, pipe] = /^(?:npipe:)?[\\/]{2,4}\.[\\/]pipe[\\/](.+)$/.exec(text) ?? []
-  if (pipe !== undefined) return { path: `\\\\.\\pipe\\${pipe.replaceAll('/', '\\')}` }
-  const [, six, four, digits = ''] =
-    /^tcp:\/\/(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(text) ?? []
-  const ip = six ?? four ?? ''
-  if (ipFamily(ip) !== undefined && Number(digits) > 0 && Number(digits) < 65_536)
-    return { ip, port: Number(digits) }
-  throw new NetkitError(
-    'NETKIT_ENGINE_ENDPOINT',
-    `'${text}' is no endpoint of an engine. Write unix:///path/docker.sock, npipe:////./pipe/name or tcp://192.0.2.5:2375 (an address, not a name).`,
-  )
-}
-
 /** Runs until `signal`. */
 export async function dockerCommand(
   options: DockerCommandOptions,
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<ExitCode> {
-  const at = parseEngineEndpoint(options.listen)
-  const endpoint = parseEngineEndpoint(options.engine)
+  const at = parseDockerHost(options.listen)
+  const endpoint = parseDockerHost(options.engine)
   if (isIpEndpoint(at)) {
     // Whoever reaches the API is root in the guest; a socket's file mode keeps other users out, a port does not.
     throw new NetkitError(
@@ -92,13 +76,16 @@ export async function dockerCommand(
     onRequest: (request) => reporter.event('request', { ...request }),
   })
   const listening = await proxy.listen(network, at)
-  const path = isPathEndpoint(listening.address) ? listening.address.path : ''
-  const host = path.startsWith('\\\\') ? `npipe:${path.replaceAll('\\', '/')}` : `unix://${path}`
-  const context = `docker context create netkit --docker host=${host}`
+  const context = dockerContextCommand(listening.address)
   reporter.event(
     'ready',
-    { listen: path, engine: formatEndpoint(endpoint), context },
-    `The engine at ${formatEndpoint(endpoint)} is served on ${path}.\n${context}`,
+    {
+      listen: formatEndpoint(listening.address),
+      engine: formatEndpoint(endpoint),
+      dockerHost: formatDockerHost(listening.address),
+      context,
+    },
+    `The engine at ${formatEndpoint(endpoint)} is served on ${formatEndpoint(listening.address)}.\n${context}`,
   )
   await aborted(signal)
   reporter.event('ended', { ...proxy.stats() })

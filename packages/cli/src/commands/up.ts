@@ -20,6 +20,7 @@ import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
 import { tourLine, tourSummary } from '../tour-table.ts'
 import { Option, type Command } from 'commander'
+import { upDockerCommand } from './up-docker.ts'
 import { jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit up`. */
@@ -27,6 +28,10 @@ export interface UpCommandOptions {
   readonly guest: 'auto' | GuestOption['kind']
   readonly hold?: true
   readonly pcap?: string
+  /** A guest with a container engine, until Ctrl-C, and no tour. */
+  readonly docker?: true
+  /** With `docker`: where docker commands connect. */
+  readonly listen?: string
 }
 
 /** A file for the capture: the one asked for, or one that goes when the tour is over. */
@@ -85,6 +90,7 @@ export async function upCommand(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<ExitCode> {
+  if (options.docker) return upDockerCommand(options, reporter, signal)
   const started = performance.now()
   const all = await guestOptions()
   const candidates =
@@ -156,12 +162,19 @@ export function declareUp(program: Command, execute: Execute): void {
         .choices(['auto', 'qemu', 'v86', 'scripted'])
         .default('auto'),
     )
+    .option('--docker', 'no tour, but a guest with a container engine, until Ctrl-C')
+    .option('--listen <path>', 'with --docker: unix socket for the docker command')
     .option('--hold', 'leave the guest running until Ctrl-C')
     .option('--pcap <file>', 'write the frames to a pcapng file')
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nExit status: 0 every step passed, 1 a step failed, 2 the guest cannot run here.',
+      `
+Examples:
+  netkit up
+  netkit up --docker --listen /tmp/docker.sock     # then: docker -H unix:///tmp/docker.sock run -p 8080:80 …
+
+Exit status: 0 every step passed, 1 a step failed, 2 the guest cannot run here.`,
     )
     .action((options: WithJson<UpCommandOptions>) =>
       execute(options, (reporter, signal) => upCommand(options, reporter, signal)),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian tree that holds a current Docker engine, once, and prints its path.
 #
-#   make-tree.sh CACHE
+#   engine-tree.sh CACHE
 #
 # CACHE/engine-tree     the tree; the engine runs inside it (its runc wants a newer libc than Debian 12 has)
 # CACHE/docker-client   docker, buildx and compose, copied out: these run on Debian 12 as they are
