@@ -63,6 +63,8 @@ export interface DecisionSource {
     target: ProxyTarget,
     signal?: AbortSignal,
   ): SourceAnswer | undefined | Promise<SourceAnswer | undefined>
+  /** Where its opinions come from, for `explain`. */
+  describe?(): string
   /** Runs `run` when earlier answers may no longer hold; returns what removes the listener. */
   onChange?(run: () => void): () => void
 }
@@ -71,6 +73,8 @@ export interface DecisionSource {
 export interface DecisionStep {
   readonly source: string
   readonly said: string
+  /** Where the source has it from. */
+  readonly from?: string
 }
 
 /** A decision with the way to it. */
@@ -81,7 +85,7 @@ export interface DecisionTrace {
 }
 
 /**
- * Asks the sources in order. The same code serves connections and `explain`.
+ * Asks the sources in order.
  *
  * @example
  * ```ts
@@ -89,34 +93,52 @@ export interface DecisionTrace {
  *
  * const office = { name: 'manual', decide: () => ({ hops: [{ via: 'http', host: 'proxy.example', port: 3128 }], reason: 'always' }) } as const
  * const target = { scheme: 'http', host: 'www.example', port: 80, kind: 'explicit' } as const
- * const { decision, steps } = await decide([office], target)
- * console.assert(decision.source === 'manual' && steps.length === 1)
- * console.assert((await decide([], target)).decision.hops[0]?.via === 'direct')
+ * console.assert((await decide([office], target)).source === 'manual')
+ * console.assert((await decide([], target)).hops[0]?.via === 'direct')
  * ```
  */
-export async function decide(
+export function decide(
+  sources: readonly DecisionSource[],
+  target: ProxyTarget,
+  signal?: AbortSignal,
+): Promise<Decision> {
+  return ask(sources, target, signal, undefined)
+}
+
+/** As `decide`, and tells what each source said. */
+export async function traceDecision(
   sources: readonly DecisionSource[],
   target: ProxyTarget,
   signal?: AbortSignal,
 ): Promise<DecisionTrace> {
   const steps: DecisionStep[] = []
+  const decision = await ask(sources, target, signal, steps)
+  return { target, steps, decision }
+}
+
+async function ask(
+  sources: readonly DecisionSource[],
+  target: ProxyTarget,
+  signal: AbortSignal | undefined,
+  steps: DecisionStep[] | undefined,
+): Promise<Decision> {
   for (const source of sources) {
     const answer = await source.decide(target, signal)
-    if (answer === undefined) {
-      steps.push({ source: source.name, said: 'no opinion' })
-      continue
+    if (steps !== undefined) {
+      const said = answer ? `${describeDecision(answer)} (${answer.reason})` : 'no opinion'
+      const from = source.describe?.()
+      steps.push({ source: source.name, said, ...(from !== undefined && { from }) })
     }
-    const decision = { ...answer, source: source.name }
-    steps.push({ source: source.name, said: `${describeDecision(decision)} (${answer.reason})` })
-    return { target, steps, decision }
+    if (answer !== undefined) return { ...answer, source: source.name }
   }
-  const decision: Decision = {
-    hops: [{ via: 'direct' }],
-    source: 'direct',
-    reason: 'no source knows of a proxy for it',
-  }
-  steps.push({ source: 'direct', said: decision.reason })
-  return { target, steps, decision }
+  steps?.push({ source: DIRECT.source, said: DIRECT.reason })
+  return DIRECT
+}
+
+const DIRECT: Decision = {
+  hops: [{ via: 'direct' }],
+  source: 'direct',
+  reason: 'no source knows of a proxy for it',
 }
 
 /** A decision in a few words: `http proxy.example:3128, then direct`. */

@@ -2,12 +2,12 @@
 
 import { diagnosticsChannel } from '@netkit/core'
 import type { DiagnosticsChannel } from '@netkit/core'
-import type { DecisionTrace } from './decision.ts'
+import type { Decision, ProxyTarget } from './decision.ts'
 
 /** All channels of the package. */
 export const channels: {
   /** `netkit:proxy:decided`: where a connection goes, and why. */
-  readonly decided: DiagnosticsChannel<DecisionTrace>
+  readonly decided: DiagnosticsChannel<{ target: ProxyTarget; decision: Decision }>
   /** `netkit:proxy:failed`: a client was told of a failure. */
   readonly failed: DiagnosticsChannel<{ code: string; message: string; host: string | undefined }>
   /** `netkit:proxy:changed`: a source's answers may have changed. */

@@ -21,6 +21,14 @@ export {
   type Exceptions,
   type ExceptionTarget,
 } from './exceptions.ts'
+export * from './host-proxy-sources.ts'
+export * from './host-settings/file-settings.ts'
+export * from './host-settings/gnome-settings.ts'
+export * from './host-settings/host-settings.ts'
+export * from './host-settings/kde-settings.ts'
+export * from './host-settings/live-settings.ts'
+export * from './host-settings/mac-settings.ts'
+export * from './host-settings/windows-settings.ts'
 export { type FailureCode, ProxyFailure } from './failure.ts'
 export type { ProxyClient } from './http-session.ts'
 export * from './proxy-server.ts'

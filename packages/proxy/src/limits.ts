@@ -30,3 +30,27 @@ export const LINGER_MS = 2000
 export const FAILED_HOP_MS = 30_000
 /** Failed hops that are remembered. */
 export const FAILED_HOPS = 256
+/** Time one evaluation of a PAC script has, lookups included, `ms`; a script that needs more is ended with its thread. */
+export const PAC_DEADLINE_MS = 1000
+/** Time to start the thread and to compile a script, `ms`: 60 ms on a quiet machine. */
+export const PAC_LOAD_MS = 10_000
+/** Time to fetch a PAC script, `ms`; connections wait for it at the first time only. */
+export const PAC_FETCH_MS = 5000
+/** A PAC script is fetched again when it is this old, `ms`; meanwhile the old one answers. */
+export const PAC_REFRESH_MS: number = 15 * 60_000
+/** A PAC script that could not be had is tried again after this long, `ms`: not at every connection. */
+export const PAC_RETRY_MS = 10_000
+/** Evaluations in a row that ended at the deadline, after which the script is set aside for `PAC_RETRY_MS`. */
+export const PAC_TIMEOUTS = 3
+/** An answer holds this long for its scheme, host and port, `ms`, as in browsers. */
+export const PAC_MEMO_MS: number = 5 * 60_000
+/** Answers that are remembered. */
+export const PAC_MEMO_ENTRIES = 4096
+/** Evaluations that wait for the thread; beyond it they fail at once. */
+export const PAC_QUEUE = 1024
+/** Bytes of a PAC script: the longest that browsers take. */
+export const PAC_SCRIPT_BYTES: number = 1024 * 1024
+/** Memory that a script may use, `bytes`. */
+export const PAC_MEMORY_BYTES: number = 64 * 1024 * 1024
+/** Stack that a script may use, `bytes`: well below what the machine has, so that endless recursion is an error of the script. */
+export const PAC_STACK_BYTES: number = 128 * 1024

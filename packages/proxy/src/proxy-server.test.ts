@@ -3,6 +3,7 @@ import {
   egressRules,
   errorCode,
   guarded,
+  ManualClock,
   memoryNetwork,
   readAll,
   writeAll,
@@ -12,7 +13,8 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { createProxyServer } from './proxy-server.ts'
 import type { ProxyServer, ProxyServerOptions } from './proxy-server.ts'
 import { parseProxy, settingsSource } from './proxy-settings.ts'
-import type { ProxySettings, SettingsWatch } from './proxy-settings.ts'
+import type { ProxySettings } from './proxy-settings.ts'
+import { LiveSettings } from './host-settings/live-settings.ts'
 import { clientHello } from './client-hello.test.ts'
 
 const ORIGIN = '198.18.0.7'
@@ -321,24 +323,13 @@ describe('transparent', () => {
   })
 })
 
-function changing(first: ProxySettings): SettingsWatch & { set(next: ProxySettings): void } {
-  let current = first
-  const listeners = new Set<() => void>()
-  return {
-    get current() {
-      return current
-    },
-    set(next) {
-      current = next
-      for (const run of listeners) run()
-    },
-    onChange(run) {
-      listeners.add(run)
-      return () => listeners.delete(run)
-    },
-    close: () => Promise.resolve(),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  }
+function changing(first: ProxySettings): LiveSettings {
+  const live = new LiveSettings({
+    origin: { source: 'a test', changes: 'events' },
+    clock: new ManualClock(),
+  })
+  live.set(first)
+  return live
 }
 
 const through = (proxyText: string): ProxySettings => {

@@ -28,7 +28,7 @@ import type {
 import type { ConnectionOptions } from 'node:tls'
 import { defaultAuthenticators } from './authentication.ts'
 import type { Authenticator } from './authentication.ts'
-import { decide, describeHop } from './decision.ts'
+import { decide, describeHop, traceDecision } from './decision.ts'
 import type { Decision, DecisionSource, DecisionTrace, Hop, ProxyTarget } from './decision.ts'
 import { channels } from './diagnostics.ts'
 import { normalHost } from './exceptions.ts'
@@ -221,7 +221,7 @@ class HostProxy implements ProxyServer, SessionHost {
       kind: scheme === 'http' ? 'explicit' : 'connect',
       ...(guest !== undefined && { guest }),
     }
-    return decide(this.#sources, target, signal)
+    return traceDecision(this.#sources, target, signal)
   }
 
   stats(): ProxyStats {
@@ -348,10 +348,10 @@ class HostProxy implements ProxyServer, SessionHost {
     open: (hop: Hop) => Promise<ByteStream>,
     reuse?: (hop: Hop) => OpenedWay | undefined,
   ): Promise<OpenedWay> {
-    const trace = await decide(this.#sources, target, signal)
+    const decision = await decide(this.#sources, target, signal)
     this.#decisions++
-    if (channels.decided.hasSubscribers) channels.decided.publish(trace)
-    const hops = this.#inOrder(trace.decision)
+    if (channels.decided.hasSubscribers) channels.decided.publish({ target, decision })
+    const hops = this.#inOrder(decision)
     let first: unknown
     for (const hop of hops) {
       const reused = reuse?.(hop)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { decide } from './decision.ts'
+import { decide, traceDecision } from './decision.ts'
 import type { ProxyTarget } from './decision.ts'
 import { envSettings, guestProxyEnv } from './env-settings.ts'
 import { fixedSettings, parseProxy, settingsSource } from './proxy-settings.ts'
@@ -85,27 +85,27 @@ describe('a decision', () => {
     ['www.example', 'https', { via: 'socks5', host: 'all.example', port: 2 }],
     ['git.corp.example', 'https', { via: 'direct' }],
   ] as const)('%s by %s', async (host, scheme, hop) => {
-    const { decision } = await decide([source], target(host, scheme))
+    const decision = await decide([source], target(host, scheme))
     expect(decision).toMatchObject({ source: 'env', hops: [hop] })
   })
 
   test('the first source with an opinion decides, and the trace names each', async () => {
     const empty = settingsSource('manual', fixedSettings({}))
-    const { steps } = await decide([empty, source], target('www.example'))
+    const { steps } = await traceDecision([empty, source], target('www.example'))
     expect(steps).toEqual([
-      { source: 'manual', said: 'no opinion' },
-      { source: 'env', said: 'http plain.example:1 (the proxy set for http)' },
+      { source: 'manual', said: 'no opinion', from: 'given, fixed' },
+      {
+        source: 'env',
+        said: 'http plain.example:1 (the proxy set for http)',
+        from: 'given, fixed',
+      },
     ])
   })
 
   test('only the exceptions go to the proxy when the list is reversed', async () => {
     const reversed = settingsSource('kde', fixedSettings({ ...settings, onlyExceptions: true }))
-    expect((await decide([reversed], target('www.example'))).decision.hops).toEqual([
-      { via: 'direct' },
-    ])
-    expect((await decide([reversed], target('corp.example'))).decision.hops).toMatchObject([
-      { via: 'http' },
-    ])
+    expect((await decide([reversed], target('www.example'))).hops).toEqual([{ via: 'direct' }])
+    expect((await decide([reversed], target('corp.example'))).hops).toMatchObject([{ via: 'http' }])
   })
 
   test.each([
@@ -120,6 +120,6 @@ describe('a decision', () => {
       pac,
       pacFailure,
     })
-    expect((await decide([byPac], target('www.example'))).decision).toMatchObject(expected)
+    expect(await decide([byPac], target('www.example'))).toMatchObject(expected)
   })
 })

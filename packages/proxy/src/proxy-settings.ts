@@ -25,16 +25,29 @@ export interface ProxySettings {
   readonly ignored?: readonly string[]
 }
 
+/** Where settings come from, and how their changes are seen. */
+export interface SettingsOrigin {
+  /** `scutil --proxy`, `/etc/environment`, … */
+  readonly source: string
+  /** `events`: the OS tells; `polled`: they are read every `pollMs`; `none`: they stay. */
+  readonly changes: 'events' | 'polled' | 'none'
+  /** How often they are read, `ms`: where there are events, in case one is lost. */
+  readonly pollMs?: number
+}
+
 /** Settings that may change. */
 export interface SettingsWatch extends AsyncDisposable {
+  readonly origin: SettingsOrigin
+  /** The settings of the moment; a change is a new object. */
   readonly current: ProxySettings
   onChange(run: () => void): () => void
   close(): Promise<void>
 }
 
 /** Settings that stay. */
-export function fixedSettings(current: ProxySettings): SettingsWatch {
+export function fixedSettings(current: ProxySettings, source = 'given'): SettingsWatch {
   return {
+    origin: { source, changes: 'none' },
     current,
     onChange: () => () => {},
     close: () => Promise.resolve(),
@@ -76,6 +89,7 @@ export function settingsSource(
   return {
     name,
     onChange: (run) => settings.onChange(run),
+    describe: () => describeSettings(settings),
     async decide(target, signal) {
       const { current } = settings
       const { pacUrl } = current
@@ -93,6 +107,17 @@ export function settingsSource(
       return hop && { hops: [hop], reason: `the proxy set for ${target.scheme}` }
     },
   }
+}
+
+function describeSettings({ origin, current }: SettingsWatch): string {
+  const every = origin.pollMs === undefined ? '' : `every ${origin.pollMs / 1000} s`
+  const followed = {
+    events: `followed by events${every === '' ? '' : ` and ${every}`}`,
+    polled: `read ${every}`,
+    none: 'fixed',
+  }[origin.changes]
+  const ignored = current.ignored ?? []
+  return [origin.source, followed, ...ignored.map((what) => `ignored: ${what}`)].join(', ')
 }
 
 function hopFor(settings: ProxySettings, { scheme }: ProxyTarget): ProxyHop | undefined {
