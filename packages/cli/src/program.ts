@@ -5,6 +5,7 @@ import { errorCode, isNetkitError } from '@netkit/core'
 import type { Execute } from './command-line.ts'
 import { declareDns, declareExplainDns } from './commands/dns.ts'
 import { declareDocker } from './commands/docker.ts'
+import { declareExplainEgress } from './commands/egress.ts'
 import { declareForward } from './commands/forward.ts'
 import { declareGateway } from './commands/gateway.ts'
 import { declareExplainProxy, declareProxy } from './commands/proxy.ts'
@@ -52,6 +53,7 @@ const configurationCodes = new Set<string>([
   'NETKIT_PROXY_INVALID',
   'NETKIT_SUBNET_OVERLAP',
   'NETKIT_SUBNET_SIZE',
+  'NETKIT_TARGET_INVALID',
 ])
 
 /**
@@ -95,6 +97,7 @@ export async function run(argv: readonly string[], streams: ReporterStreams): Pr
     .description('Why a name, a URL or a flow goes where it goes.')
   declareExplainProxy(explain, execute)
   declareExplainDns(explain, execute)
+  declareExplainEgress(explain, execute)
 
   try {
     await program.parseAsync(argv, { from: 'user' })

@@ -9,8 +9,8 @@ import type {
   DatagramPort,
   Dialer,
   Endpoint,
+  GuardedNetwork,
   IpEndpoint,
-  Network,
 } from '@netkit/core'
 import type { Gateway } from '@netkit/tcpip'
 
@@ -60,16 +60,33 @@ export class GuestDialer implements Dialer, Binder {
 /** Dials as a guest would: what is in the guests' subnet is there, everything else goes out through the policy. */
 export class OutwardDialer implements Dialer {
   readonly #gateway: Gateway
-  readonly #egress: Network
+  readonly #egress: GuardedNetwork
 
-  constructor(gateway: Gateway, egress: Network) {
+  constructor(gateway: Gateway, egress: GuardedNetwork) {
     this.#gateway = gateway
     this.#egress = egress
   }
 
   connect(to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
-    const { network, subnet, hostAlias } = this.#gateway
-    const isInside = isIpEndpoint(to) && to.ip !== hostAlias && Cidr.parse(subnet).contains(to.ip)
-    return (isInside ? network : this.#egress).connect(to, options)
+    return (this.#isInside(to) ? this.#gateway.network : this.#egress).connect(to, options)
+  }
+
+  /** What would happen to a flow: guests are reached, the gateway's own services through the proxy are not. */
+  async explain(
+    ...[protocol, to, origin]: Parameters<GuardedNetwork['explain']>
+  ): ReturnType<GuardedNetwork['explain']> {
+    const explained = await this.#egress.explain(protocol, to, origin)
+    if (!this.#isInside(to)) return explained
+    const { address, address6 } = this.#gateway
+    const isOwn = isIpEndpoint(to) && (to.ip === address || to.ip === address6)
+    const verdict = isOwn
+      ? { allow: false, rule: 'netkit:own-listener', reason: 'it is the gateway itself' }
+      : { allow: true, rule: 'netkit:inside', reason: 'it is in the guests’ network' }
+    return { flow: explained.flow, verdict }
+  }
+
+  #isInside(to: Endpoint): boolean {
+    const { subnet, hostAlias } = this.#gateway
+    return isIpEndpoint(to) && to.ip !== hostAlias && Cidr.parse(subnet).contains(to.ip)
   }
 }

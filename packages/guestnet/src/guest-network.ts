@@ -60,8 +60,8 @@ import { fetchOver } from './fetch-over.ts'
 import type { Fetch, Fetcher } from './fetch-over.ts'
 import { serveGuestDns } from './guest-dns.ts'
 import type { GuestDns, GuestDnsOptions } from './guest-dns.ts'
-import { serveGuestProxy } from './guest-proxy.ts'
-import type { GuestProxyOptions } from './guest-proxy.ts'
+import { serveGuestProxy, withHostAlias } from './guest-proxy.ts'
+import type { GuestProxy, GuestProxyOptions } from './guest-proxy.ts'
 import { GuestDialer, OutwardDialer } from './guest-dialer.ts'
 import { followHost, hasIpv6Egress } from './host-changes.ts'
 import type { HostChanges, Ipv6Mode } from './host-changes.ts'
@@ -173,7 +173,7 @@ const isHostNetwork = (network: Network): network is HostNetwork => 'adoptListen
 interface Parts {
   readonly gateway: Gateway
   readonly dns: GuestDns | undefined
-  readonly proxy: ProxyServer | undefined
+  readonly proxy: GuestProxy | undefined
   readonly ports: PortBroker
   readonly egress: GuardedNetwork
   readonly resolver: Resolver
@@ -197,7 +197,7 @@ class ComposedNetwork implements GuestNetwork {
     this.#parts = parts
     this.gateway = gateway
     this.ports = parts.ports
-    this.proxy = parts.proxy
+    this.proxy = parts.proxy?.server
     this.guests = parts.guests
     this.#outward = fetchOver({
       dialer: new OutwardDialer(gateway, egress),
@@ -269,11 +269,11 @@ class ComposedNetwork implements GuestNetwork {
   }
 
   async #close(): Promise<void> {
-    const { dns, egress, unfollow } = this.#parts
+    const { dns, egress, proxy, unfollow } = this.#parts
     unfollow()
     // Ports first: nobody new comes in. Then the proxy and DNS, then the flows.
     await this.ports.close()
-    await this.proxy?.close()
+    await proxy?.close()
     await dns?.close()
     await this.#outward.close()
     await this.gateway.close()
@@ -343,7 +343,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     onEvent,
   })
   let dns: GuestDns | undefined
-  let proxy: ProxyServer | undefined
+  let proxy: GuestProxy | undefined
   try {
     if (options.dns !== false) {
       const parts = {
@@ -357,8 +357,12 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
       }
       dns = await serveGuestDns(parts, options.dns ?? {})
     }
+    const resolver = dns
+      ? addressResolver(dns.server.responder)
+      : withHostAlias(hostResolver(), gateway.hostAlias)
     if (options.proxy !== false) {
-      proxy = await serveGuestProxy({ gateway, egress, clock, random }, options.proxy ?? {})
+      const parts = { gateway, egress, clock, random, resolver, isHostOs: isHostNetwork(host) }
+      proxy = await serveGuestProxy(parts, options.proxy ?? {})
     }
     const ports = createPortBroker({
       ...hostSide(host),
@@ -366,8 +370,9 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
       random,
       ...(changes && { events: changes }),
     })
-    const unfollow = changes ? followHost(changes, { gateway, egress, ipv6 }) : (): void => {}
-    const resolver = dns ? addressResolver(dns.server.responder) : hostResolver()
+    const unfollow = changes
+      ? followHost(changes, { gateway, egress, proxy, ipv6 })
+      : (): void => {}
     return new ComposedNetwork({ gateway, dns, proxy, ports, egress, resolver, guests, unfollow })
   } catch (error) {
     await proxy?.close()

@@ -5,66 +5,88 @@
 
 import { NetkitError, socketError } from '@netkit/core'
 import type { Clock, GuardedNetwork, Random, Resolver } from '@netkit/core'
-import { hostResolver } from '@netkit/core/node'
-import { createProxyServer, envSettings, fixedSettings, settingsSource } from '@netkit/proxy'
+import { createProxyServer, hostProxySources } from '@netkit/proxy'
 import type { Authenticator, DecisionSource, ProxyServer } from '@netkit/proxy'
 import type { Gateway } from '@netkit/tcpip'
 import { guestAt } from './guest-at.ts'
+import { OutwardDialer } from './guest-dialer.ts'
 
 /** The port of the proxy, as in Docker Desktop. */
 export const GUEST_PROXY_PORT = 3128
 
 /** How guests' proxied connections are decided. */
 export interface GuestProxyOptions {
-  /** Asked in order. Default the `*_proxy` variables of this process. */
+  /** Asked in order. Default what the host is set to, followed live, then the `*_proxy` variables of this process. */
   readonly sources?: readonly DecisionSource[]
   /** For upstream proxies; default Digest and Basic. */
   readonly authenticators?: readonly Authenticator[]
-  /** Finds the addresses of what guests name. Default the host's own name service. */
-  readonly resolver?: Resolver
 }
 
 /** What the proxy for guests works with. */
 export interface GuestProxyParts {
   readonly gateway: Gateway
   readonly egress: GuardedNetwork
+  /** Finds the addresses of what guests name, as their own resolver would. */
+  readonly resolver: Resolver
+  /** Flows go out by the host OS: its settings are followed where no sources are given. */
+  readonly isHostOs: boolean
   readonly clock: Clock
   readonly random: Random
+}
+
+/** The running proxy. */
+export interface GuestProxy {
+  readonly server: ProxyServer
+  /** The host's network changed. */
+  networkChanged(): void
+  /** Ends the server and the watch of the host's settings. */
+  close(): Promise<void>
 }
 
 /** Starts the proxy on the gateway's port 3128. */
 export async function serveGuestProxy(
   parts: GuestProxyParts,
   options: GuestProxyOptions,
-): Promise<ProxyServer> {
-  const { gateway, egress, clock, random } = parts
+): Promise<GuestProxy> {
+  const { gateway, egress, clock, random, resolver } = parts
   const { authenticators } = options
-  const proxy = createProxyServer({
-    network: egress,
-    resolver: withHostAlias(options.resolver ?? hostResolver(), gateway.hostAlias),
-    sources: options.sources ?? [settingsSource('env', fixedSettings(envSettings(process.env)))],
+  const settings =
+    options.sources === undefined && parts.isHostOs
+      ? await hostProxySources({ resolver, clock })
+      : undefined
+  const server = createProxyServer({
+    network: new OutwardDialer(gateway, egress),
+    resolver,
+    sources: options.sources ?? settings?.sources ?? [],
     clock,
     random,
     ...(authenticators && { authenticators }),
   })
+  const close = async (): Promise<void> => {
+    await server.close()
+    await settings?.close()
+  }
   try {
-    const at = { ip: gateway.address, port: GUEST_PROXY_PORT }
-    await proxy.listen(gateway.network, at, {
-      guestOf: (remote) => (remote && 'ip' in remote ? guestAt(gateway, remote.ip) : undefined),
-    })
-    return proxy
+    for (const ip of [gateway.address, gateway.address6]) {
+      if (ip === undefined) continue
+      const at = { ip, port: GUEST_PROXY_PORT }
+      await server.listen(gateway.network, at, {
+        guestOf: (remote) => (remote && 'ip' in remote ? guestAt(gateway, remote.ip) : undefined),
+      })
+    }
   } catch (error) {
-    await proxy.close()
+    await close()
     throw new NetkitError(
       'NETKIT_PROXY_LISTEN',
       `The proxy for guests could not be started on ${gateway.address}:${GUEST_PROXY_PORT}.`,
       { cause: error },
     )
   }
+  return { server, networkChanged: () => settings?.networkChanged(), close }
 }
 
-/** `host.docker.internal` is known to guests' resolver only, and means the same through the proxy. */
-function withHostAlias(resolver: Resolver, alias: string | undefined): Resolver {
+/** Where guests have no resolver of ours, `host.docker.internal` means the same through the proxy. */
+export function withHostAlias(resolver: Resolver, alias: string | undefined): Resolver {
   return {
     async resolve(name, options) {
       if (name !== 'host.docker.internal') return resolver.resolve(name, options)

@@ -4,6 +4,7 @@
  * ```
  *   network, wake ─▶ flows whose local address is gone: reset     (their peers could not answer there)
  *                 ─▶ IPv6 announced or withdrawn
+ *                 ─▶ a PAC script is fetched again
  *   all but proxy ─▶ the resolver forgets what it knew            (the DNS server listens itself)
  *   network, wake ─▶ published UDP wildcards follow               (the port broker listens itself)
  * ```
@@ -12,6 +13,7 @@
 import { Cidr } from '@netkit/core'
 import type { GuardedNetwork, HostEvents } from '@netkit/core'
 import type { Gateway } from '@netkit/tcpip'
+import type { GuestProxy } from './guest-proxy.ts'
 
 /** The host's events, and its addresses as last seen: `hostEvents()` of `@netkit/core/node`. */
 export interface HostChanges extends HostEvents {
@@ -32,12 +34,18 @@ export function hasIpv6Egress(addresses: Iterable<string>): boolean {
 /** Follows the host's changes until the returned function is called. */
 export function followHost(
   changes: HostChanges,
-  parts: { readonly gateway: Gateway; readonly egress: GuardedNetwork; readonly ipv6: Ipv6Mode },
+  parts: {
+    readonly gateway: Gateway
+    readonly egress: GuardedNetwork
+    readonly proxy: GuestProxy | undefined
+    readonly ipv6: Ipv6Mode
+  },
 ): () => void {
-  const { gateway, egress, ipv6 } = parts
+  const { gateway, egress, proxy, ipv6 } = parts
   return changes.on(({ kind }) => {
     if (kind !== 'network' && kind !== 'wake') return
     egress.resetVanished(changes.addresses)
+    proxy?.networkChanged()
     if (ipv6 === 'auto') gateway.announceIpv6(hasIpv6Egress(changes.addresses))
   })
 }

@@ -17,9 +17,7 @@ import type {
   Clock,
   Endpoint,
   FlowOrigin,
-  GuardedNetwork,
   Listening,
-  Network,
   Random,
   Resolver,
   Splice,
@@ -48,12 +46,12 @@ import { serveSocks5 } from './socks5-session.ts'
 import { StreamReader } from './stream-reader.ts'
 import { serveTransparentTls } from './transparent-tls.ts'
 import { mayTryNextHop, openForRequest, openTunnel } from './upstream.ts'
-import type { UpstreamParts } from './upstream.ts'
+import type { UpstreamParts, WayOut } from './upstream.ts'
 
 /** Options of `createProxyServer`. */
 export interface ProxyServerOptions {
   /** The way out. A guarded network decides about targets on every path, also about those that an upstream proxy dials. */
-  readonly network: Network | GuardedNetwork
+  readonly network: WayOut
   readonly resolver: Resolver
   /** Asked in order; the first with an opinion decides, and without any it is direct. */
   readonly sources?: readonly DecisionSource[]

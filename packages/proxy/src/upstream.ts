@@ -14,7 +14,7 @@
 import { connect as connectTls } from 'node:tls'
 import type { ConnectionOptions } from 'node:tls'
 import { dial, ipFamily, isNetkitError, normalizeIp } from '@netkit/core'
-import type { ByteStream, Clock, FlowOrigin, GuardedNetwork, Network, Resolver } from '@netkit/core'
+import type { ByteStream, Clock, Dialer, FlowOrigin, GuardedNetwork, Resolver } from '@netkit/core'
 import { HeadReader, parseResponseHead } from '@netkit/core/http'
 import { asNetSocket, socketStream } from '@netkit/core/node'
 import { answerChallenges, basicAuthorization, parseChallenges } from './authentication.ts'
@@ -27,10 +27,12 @@ import { AUTHENTICATION_ROUNDS, BODY_QUEUE_BYTES, CONNECT_DEADLINE_MS } from './
 import { socks5Connect } from './socks5-client.ts'
 import { StreamReader, StreamWriter } from './stream-reader.ts'
 
+/** The way out; a guarded one decides about targets behind proxies too. */
+export type WayOut = Dialer & Partial<Pick<GuardedNetwork, 'explain'>>
+
 /** What ways are opened with. */
 export interface UpstreamParts {
-  /** The way out; a guarded one decides about targets behind proxies too. */
-  readonly network: Network | GuardedNetwork
+  readonly network: WayOut
   readonly resolver: Resolver
   readonly clock: Clock
   readonly authenticators: readonly Authenticator[]
@@ -270,7 +272,7 @@ async function checkTarget(
   origin: FlowOrigin,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!('explain' in network)) return
+  if (network.explain === undefined) return
   const names = [host, ...(origin.names ?? []).filter((name) => name !== host)]
   let addresses: readonly string[]
   if (ipFamily(host) !== undefined) addresses = [normalizeIp(host)]

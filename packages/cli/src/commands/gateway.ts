@@ -1,14 +1,14 @@
 /** `netkit gateway`: the user-mode network for a VM that somebody else runs. */
 
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { egressRules, formatEndpoint, type EgressPolicy } from '@netkit/core'
+import { formatEndpoint } from '@netkit/core'
 import { hostNetwork, serve } from '@netkit/core/node'
 import { captured, listeningLink, reconnectingLink, type FrameLink } from '@netkit/frames'
-import { createGuestNetwork, openCaptureFile, parsePolicyFile } from '@netkit/guestnet'
+import { createGuestNetwork, openCaptureFile } from '@netkit/guestnet'
 import { parsePublish, type PublishSpec } from '@netkit/ports'
 import { portControl } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import { readPolicy } from '../policy-option.ts'
 import { qemuArguments, shellLine } from '../qemu-arguments.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
@@ -95,12 +95,6 @@ export async function gatewayCommand(
   await aborted(signal)
   reporter.event('ended', { guest: network.gateway.guests.get('vm')?.stats() })
   return exitCodes.ok
-}
-
-function readPolicy(file: string | undefined): EgressPolicy | undefined {
-  if (file === undefined) return undefined
-  const { rules, fallback } = parsePolicyFile(readFileSync(file, 'utf8'), file)
-  return egressRules(rules, { fallback })
 }
 
 function openLink(

@@ -5,12 +5,12 @@ import { hostNetwork, hostResolver } from '@netkit/core/node'
 import {
   createProxyServer,
   describeDecision,
-  envSettings,
   fixedSettings,
+  hostProxySources,
   requireProxy,
   settingsSource,
 } from '@netkit/proxy'
-import type { ProxyServer } from '@netkit/proxy'
+import type { DecisionSource, DecisionStep } from '@netkit/proxy'
 import { parseDnsEndpoint } from '../dns-options.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { Reporter } from '../reporter.ts'
@@ -45,8 +45,15 @@ export async function proxyCommand(
       `${formatEndpoint(open)} can be reached from other machines, and the proxy asks nobody who they are. Listen on 127.0.0.1 or [::1].`,
     )
   }
-  await using proxy = makeProxy(options)
   const host = hostNetwork()
+  const resolver = hostResolver()
+  await using settings = await hostProxySources({ resolver })
+  await using proxy = createProxyServer({
+    network: host,
+    resolver,
+    sources: [manualSource(options), ...settings.sources],
+  })
+  settings.onChange(() => reporter.event('changed', {}, 'The host’s proxy settings changed.'))
   const listeners = await Promise.all(at.map((endpoint) => proxy.listen(host, endpoint)))
   const listening = listeners.map(({ address }) => formatEndpoint(address))
   reporter.event(
@@ -65,34 +72,36 @@ export async function explainProxyCommand(
   options: ProxyChainOptions,
   reporter: Reporter,
 ): Promise<ExitCode> {
-  await using proxy = makeProxy(options)
+  const resolver = hostResolver()
+  await using settings = await hostProxySources({ resolver })
+  const sources = [manualSource(options), ...settings.sources]
+  await using proxy = createProxyServer({ network: hostNetwork(), resolver, sources })
   const { steps, decision } = await proxy.explain(url)
   const way = describeDecision(decision)
   reporter.event(
     'explanation',
     { url, steps, way, from: decision.source },
-    [url, ...steps.map(({ source, said }) => `  ${source}: ${said}`), `→ ${way}`].join('\n'),
+    [url, ...steps.map(stepLine), `→ ${way}`].join('\n'),
   )
   return exitCodes.ok
 }
 
-function makeProxy({ proxy }: ProxyChainOptions): ProxyServer {
-  const manual = proxy === undefined ? {} : { all: requireProxy(proxy, '--proxy') }
-  return createProxyServer({
-    network: hostNetwork(),
-    resolver: hostResolver(),
-    sources: [
-      settingsSource('manual', fixedSettings(manual)),
-      settingsSource('env', fixedSettings(envSettings(process.env))),
-    ],
-  })
-}
+const manualSource = ({ proxy }: ProxyChainOptions): DecisionSource =>
+  settingsSource(
+    'manual',
+    fixedSettings(proxy === undefined ? {} : { all: requireProxy(proxy, '--proxy') }, '--proxy'),
+  )
+
+const stepLine = ({ source, said, from }: DecisionStep): string =>
+  `  ${source}: ${said}${from === undefined ? '' : ` [${from}]`}`
 
 /** Declares `netkit proxy`. */
 export function declareProxy(program: Command, execute: Execute): void {
   program
     .command('proxy')
-    .description('The proxy alone, on this host: HTTP and SOCKS5 by the *_proxy variables.')
+    .description(
+      'The proxy alone, on this host: HTTP and SOCKS5, by the host’s settings of the moment.',
+    )
     .requiredOption('--listen <ip:port>', 'where to serve; loopback only; repeat for more', collect)
     .option('--proxy <url>', 'an upstream for everything: http, https or socks5://host:port')
     .addOption(jsonOption())

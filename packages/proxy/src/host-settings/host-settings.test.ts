@@ -140,6 +140,9 @@ function end(process: FakeProcess, text: string): void {
   process.exit()
 }
 
+const line = (ProxyServer: string): string =>
+  `${JSON.stringify({ user: { ProxyEnable: 1, ProxyServer } })}\r\n`
+
 describe('Internet Settings', () => {
   test.each([
     // https://github.com/CHEF-KOCH/regtweaks/issues/4
@@ -197,8 +200,6 @@ describe('Internet Settings', () => {
   })
 
   test('a line of PowerShell is what holds from then on; nonsense is passed over', async () => {
-    const line = (ProxyServer: string): string =>
-      `${JSON.stringify({ user: { ProxyEnable: 1, ProxyServer } })}\r\n`
     const { start, started } = fakeProcesses((process) => process.print(line('one.test:1')))
     const live = await windowsSettings({ start, clock: new ManualClock() })
     const [shell] = started
@@ -324,10 +325,10 @@ org.gnome.system.proxy.socks port 0
   })
 })
 
-describe('kioslaverc', () => {
-  // Constructed from the keys of KProtocolManager.
-  const rc = (lines: string): string => `[Other]\nProxyType=9\n\n[Proxy Settings]\n${lines}\n`
+// Constructed from the keys of KProtocolManager.
+const rc = (lines: string): string => `[Other]\nProxyType=9\n\n[Proxy Settings]\n${lines}\n`
 
+describe('kioslaverc', () => {
   test.each<[string, string, ProxySettings]>([
     ['none', rc('ProxyType=0\nhttpProxy=http://proxy.test 8080'), { ignored: [] }],
     [

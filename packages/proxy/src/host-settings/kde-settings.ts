@@ -46,7 +46,6 @@ export function parseKioslaverc(text: string, environment: Environment = {}): Pr
   const values = groupValues(text, 'Proxy Settings')
   const ignored: string[] = []
   const type = Number(values.get('ProxyType') ?? 0)
-  const split = (value: string): string[] => value.split(/[,\s]+/).filter(Boolean)
   if (type === 2) {
     const pacUrl = values.get('Proxy Config Script')?.trim() ?? ''
     if (pacUrl === '') return { ignored: ['ProxyType 2 without a script'] }
@@ -72,7 +71,9 @@ export function parseKioslaverc(text: string, environment: Environment = {}): Pr
     ...(http && { http }),
     ...(https && { https }),
     ...(all && { all }),
-    exceptions: split(read('NoProxyFor')),
+    exceptions: read('NoProxyFor')
+      .split(/[,\s]+/)
+      .filter(Boolean),
     ...(values.get('ReversedException') === 'true' && { onlyExceptions: true }),
     ignored,
   }

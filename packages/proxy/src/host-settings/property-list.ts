@@ -45,7 +45,7 @@ function entries(lines: IterableIterator<string>): [string, PropertyValue][] {
   return found
 }
 
-/** The rest of the lines: unlike `for … of`, leaving does not end the iterator for whoever goes on with it. */
+// Unlike `for … of`, leaving does not end the iterator for whoever goes on with it.
 function* iterate(lines: IterableIterator<string>): Generator<string> {
   for (let next = lines.next(); !next.done; next = lines.next()) yield next.value
 }

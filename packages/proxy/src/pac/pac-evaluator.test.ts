@@ -110,13 +110,15 @@ describe('a script', () => {
     const { resolver, asked } = askedResolver()
     const { pac, clock } = evaluator(script, { resolver })
     const looping = pac.hopsFor(URL_OF_SCRIPT, target('loop.example'))
-    const failed = expect(looping).rejects.toMatchObject({
+    await asked()
+    const [error] = await Promise.all([
+      looping.catch((cause: unknown) => cause),
+      clock.advance(PAC_DEADLINE_MS),
+    ])
+    expect(error).toMatchObject({
       code: 'NETKIT_PAC_FAILED',
       cause: { code: 'NETKIT_PAC_TIMEOUT' },
     })
-    await asked()
-    await clock.advance(PAC_DEADLINE_MS)
-    await failed
     expect(await pac.hopsFor(URL_OF_SCRIPT, target('www.example'))).toHaveLength(1)
     expect(pac.stats().timeouts).toBe(1)
   })
@@ -125,10 +127,10 @@ describe('a script', () => {
     const { resolver, asked } = askedResolver()
     const { pac, clock } = evaluator(body('dnsResolve(host); for (;;) ;'), { resolver })
     for (const host of ['a.example', 'b.example', 'c.example']) {
-      const looping = expect(pac.hopsFor(URL_OF_SCRIPT, target(host))).rejects.toThrow('within 1 s')
+      const looping = pac.hopsFor(URL_OF_SCRIPT, target(host)).catch((error: unknown) => error)
       await asked()
       await clock.advance(PAC_DEADLINE_MS)
-      await looping
+      expect(String(await looping)).toContain('within 1 s')
     }
     await expect(pac.hopsFor(URL_OF_SCRIPT, target('d.example'))).rejects.toThrow(
       '3 times in a row',
@@ -177,11 +179,9 @@ describe('the fetch', () => {
 
   test('one that never ends is given up after 5 s', async () => {
     const { pac, clock } = evaluator(() => new Promise(() => {}))
-    const failed = expect(pac.hopsFor(URL_OF_SCRIPT, target('a.example'))).rejects.toMatchObject({
-      code: 'NETKIT_PAC_UNAVAILABLE',
-    })
+    const asked = pac.hopsFor(URL_OF_SCRIPT, target('a.example')).catch((error: unknown) => error)
     await clock.advance(5000)
-    await failed
+    expect(await asked).toMatchObject({ code: 'NETKIT_PAC_UNAVAILABLE' })
   })
 
   test('the last good script answers while a newer one cannot be had or compiled', async () => {

@@ -107,7 +107,7 @@ class Evaluator implements ClosablePacEvaluator {
   readonly #threadParts: () => PacThreadParts
   #script: Script | undefined
   #stats = { evaluations: 0, remembered: 0, timeouts: 0, loaded: 0 }
-  #lastError: unknown
+  #lastError: Error | undefined
   #closed = false
 
   constructor(options: PacEvaluatorOptions) {
@@ -137,10 +137,7 @@ class Evaluator implements ClosablePacEvaluator {
   }
 
   stats(): PacStats {
-    const error = this.#lastError
-    const lastError =
-      error === undefined ? undefined : error instanceof Error ? error.message : String(error)
-    return { ...this.#stats, lastError }
+    return { ...this.#stats, lastError: this.#lastError?.message }
   }
 
   async close(): Promise<void> {
@@ -177,7 +174,7 @@ class Evaluator implements ClosablePacEvaluator {
     }
     if (script.text === undefined) await script.fetching
     if (script.text === undefined) {
-      const why = this.#lastError instanceof Error ? this.#lastError.message : 'it is not there'
+      const why = this.#lastError?.message ?? 'it is not there'
       throw new NetkitError(
         'NETKIT_PAC_UNAVAILABLE',
         `The PAC script ${url} cannot be had: ${why}. It is tried again within ${PAC_RETRY_MS / 1000} s.`,
@@ -213,7 +210,7 @@ class Evaluator implements ClosablePacEvaluator {
       this.#lastError = undefined
     } catch (error) {
       script.nextFetch = this.#clock.now() + PAC_RETRY_MS
-      this.#lastError = error
+      this.#lastError = asError(error)
     }
   }
 
@@ -244,7 +241,7 @@ class Evaluator implements ClosablePacEvaluator {
       }
       throw new NetkitError(
         'NETKIT_PAC_FAILED',
-        `The PAC script ${script.url} failed for ${asked}: ${error instanceof Error ? error.message : String(error)}`,
+        `The PAC script ${script.url} failed for ${asked}: ${asError(error).message}`,
         { cause: error },
       )
     }
@@ -277,6 +274,9 @@ class Evaluator implements ClosablePacEvaluator {
     return script.thread
   }
 }
+
+const asError = (error: unknown): Error =>
+  error instanceof Error ? error : new Error(String(error))
 
 const hostAddresses = (): readonly string[] =>
   Object.values(networkInterfaces())

@@ -40,6 +40,11 @@ test.each<[string, readonly unknown[], unknown]>([
   ['myIpAddress', [], '192.0.2.9'],
   ['myIpAddressEx', [], '2001:db8::99;192.0.2.9'],
   ['sortIpAddressList', ['198.18.0.7; 2001:db8::1'], '2001:db8::1;198.18.0.7'],
+  [
+    'sortIpAddressList',
+    ['198.18.0.7;9.0.0.1;2001:db8::2;2001:db8::1'],
+    '2001:db8::1;2001:db8::2;9.0.0.1;198.18.0.7',
+  ],
   ['sortIpAddressList', ['x'], ''],
   ['convert_addr', ['104.16.41.2'], 1_745_889_538],
   ['dnsDomainLevels', ['www.example'], 1],

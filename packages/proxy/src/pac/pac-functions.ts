@@ -3,7 +3,7 @@
  * whose names end in `Ex`). They are the same in every browser; where these differ, Chromium's way is taken.
  */
 
-import { Cidr, ipFamily, NetkitError, normalizeIp } from '@netkit/core'
+import { Cidr, ipFamily, NetkitError, parseIpv4, parseIpv6 } from '@netkit/core'
 
 /** What the functions ask of the host. */
 export interface PacHost {
@@ -19,8 +19,6 @@ export type PacFunction = (...args: readonly unknown[]) => string | number | boo
 
 /** The functions by name. */
 export function pacFunctions(host: PacHost): Readonly<Record<string, PacFunction>> {
-  const ipv4 = (addresses: readonly string[]): string | undefined =>
-    addresses.find((ip) => ipFamily(ip) === 4)
   const addressOf = (name: string): string | undefined =>
     ipFamily(name) === 4 ? name : ipv4(host.resolve(name))
   return {
@@ -57,7 +55,11 @@ export function pacFunctions(host: PacHost): Readonly<Record<string, PacFunction
   }
 }
 
-const text = (value: unknown): string => (typeof value === 'string' ? value : String(value ?? ''))
+const ipv4 = (addresses: readonly string[]): string | undefined =>
+  addresses.find((ip) => ipFamily(ip) === 4)
+
+const text = (value: unknown): string =>
+  typeof value === 'string' || typeof value === 'number' ? `${value}` : ''
 
 function octets(ip: string): number[] | undefined {
   const parts = ip.split('.').map(Number)
@@ -86,8 +88,14 @@ function inBlock(ip: string, prefix: string): boolean {
 function sorted(list: string): string {
   const addresses = list.split(';').map((ip) => ip.trim())
   if (addresses.some((ip) => ipFamily(ip) === undefined)) return ''
-  const key = (ip: string): string => `${ipFamily(ip) === 6 ? 0 : 1}${normalizeIp(ip)}`
-  return addresses.toSorted((a, b) => (key(a) < key(b) ? -1 : 1)).join(';')
+  return addresses.toSorted(byFamilyAndNumber).join(';')
+}
+
+function byFamilyAndNumber(a: string, b: string): number {
+  const [one, two] = [parseIpv6(a), parseIpv6(b)]
+  if (one && two) return Buffer.compare(one, two)
+  if (one || two) return one ? -1 : 1
+  return (parseIpv4(a) ?? 0) - (parseIpv4(b) ?? 0)
 }
 
 /** `*` and `?`, by two pointers: a script cannot make it slow. */
@@ -167,14 +175,15 @@ function dateRange(args: readonly unknown[], now: Date): boolean {
   const half = values.length / 2
   const names = kinds.slice(0, half)
   if (names.some((kind, i) => kind !== kinds[half + i])) return false
-  // One number for all that is named, the year counting most: 12 months of 31 days each are never ambiguous.
-  const weigh = (parts: ReadonlyMap<string, number>): number =>
-    ((parts.get('year') ?? 0) * 12 + (parts.get('month') ?? 0)) * 32 + (parts.get('day') ?? 0)
   const bound = (from: number): number =>
     weigh(new Map(names.map((kind, i) => [kind ?? '', numberOf(values[from + i])])))
   const current = new Map(names.map((kind) => [kind ?? '', kind ? today[kind] : 0]))
   return inRange(weigh(current), bound(0), bound(half))
 }
+
+/** One number for all that is named, the year counting most. */
+const weigh = (parts: ReadonlyMap<string, number>): number =>
+  ((parts.get('year') ?? 0) * 12 + (parts.get('month') ?? 0)) * 32 + (parts.get('day') ?? 0)
 
 function kindOf(value: unknown): 'day' | 'month' | 'year' | undefined {
   if (MONTHS.includes(text(value).toUpperCase())) return 'month'

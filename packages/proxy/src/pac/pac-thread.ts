@@ -96,6 +96,7 @@ export class PacThread {
     try {
       return await new Promise<string>((resolve, reject) => {
         this.#pending = { resolve, reject }
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
         this.#worker.postMessage(question)
       })
     } finally {

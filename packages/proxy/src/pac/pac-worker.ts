@@ -45,7 +45,7 @@ async function load({ script, addresses }: PacQuestion & { kind: 'load' }): Prom
   for (const [name, run] of Object.entries(functions)) {
     const machine = vm
     const handle = vm.newFunction(name, (...args: JSValueHandle[]) =>
-      valueOf(machine, run(...args.map((arg) => machine.dump(arg) as unknown))),
+      valueOf(machine, run(...args.map((arg) => machine.dump(arg)))),
     )
     global.setProp(name, handle)
     handle.dispose()
