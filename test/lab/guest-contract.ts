@@ -3,6 +3,7 @@
  * the address family, so that another family is one more entry in `families`.
  */
 
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Cidr } from '@netkit/core'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import {
@@ -24,6 +25,7 @@ import {
 import {
   CLEAN_LINK_COUNTERS,
   kernelCounters,
+  RECOVERY_COUNTERS,
   withoutLossProbes,
   type KernelCounters,
 } from './kernel-counters.ts'
@@ -41,6 +43,9 @@ export interface GuestContractOptions {
 
 const MEGABYTE = 1 << 20
 const CONNECTIONS = 200
+
+/** Both ends' retransmission timeouts are 200 ms or more; timers and samples are not exact. */
+const STANDSTILL_MS = 150
 
 /** Bytes of a bulk transfer. The emulator hashes a megabyte in a second, and does so three times here. */
 const contractBytes = (kind: GuestKind): number =>
@@ -61,6 +66,9 @@ export function guestContract({
       let tools: GuestTools
       let lease: Lease
       let before: KernelCounters | undefined
+      /** The longest time for which this process, the network at the cable's other end, was not scheduled. */
+      const delay = monitorEventLoopDelay({ resolution: 10 })
+      const longestStandstillMs = (): number => delay.max / 1e6
 
       const linux = (): LinuxGuest => {
         if (guest.linux === undefined) throw new Error('This guest has no kernel.')
@@ -68,6 +76,7 @@ export function guestContract({
       }
 
       beforeAll(async () => {
+        delay.enable()
         network = await labNetwork({ ipv6: families.includes('ipv6') ? 'on' : 'off' })
         guest = await startGuest(kind, { mtu, attach: (link) => network.attach(link) })
         tools = guest.tools
@@ -78,6 +87,7 @@ export function guestContract({
         lease = await tools.lease()
       })
       afterAll(async () => {
+        delay.disable()
         await guest?.close()
         await network?.close()
       })
@@ -271,6 +281,21 @@ export function guestContract({
           }
           expect(lost).toEqual({ fromGuest: 0, toGuest: 0 })
         })
+
+        // An emulated guest's own CPU may stand still, and nobody sees it.
+        test.runIf(kind === 'netns')(
+          'finds nothing sent again, unless this process stood still for a retransmission timeout',
+          async () => {
+            const { again } = await segmentOrder(network.captureFiles().headers)
+            if (longestStandstillMs() < STANDSTILL_MS) expect([...again]).toEqual([])
+            // A standstill ends in a timeout. Recovery from a loss, of which there is none, never begins.
+            const now = await kernelCounters(linux())
+            const risen = RECOVERY_COUNTERS.filter(
+              (name) => (now.get(name) ?? 0) > (before?.get(name) ?? 0),
+            )
+            expect(risen).toEqual([])
+          },
+        )
 
         test('and nothing of it was dropped', () => {
           const [seen] = network.composition.gateway.snapshot().guests

@@ -29,6 +29,15 @@ export async function withoutLossProbes(guest: LinuxGuest): Promise<void> {
   if (code !== 0) throw new Error(`The guest kept its tail loss probes: ${stdout}`)
 }
 
+/** A kernel found that a segment was lost, and began to repair it: never on a link that loses nothing, however slow its other end. */
+export const RECOVERY_COUNTERS: readonly string[] = [
+  'TcpExt.TCPFastRetrans',
+  'TcpExt.TCPSackRecovery',
+  'TcpExt.TCPRenoRecovery',
+  'TcpExt.TCPLostRetransmit',
+  'TcpExt.TCPSackReneging',
+]
+
 /**
  * Counters that stay where they are on a link that neither loses nor changes anything. `Tcp.RetransSegs` is not among them: a
  * kernel whose peer stands still for 200 ms sends again what has arrived.
