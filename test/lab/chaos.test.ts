@@ -34,7 +34,9 @@ async function machine(): Promise<Machine> {
   }
 }
 
-describe.skipIf(inject('missingGuests').qemu !== undefined)('a VM in trouble', () => {
+const skipReason = inject('missingGuests').qemu
+
+describe('a VM in trouble', { skip: skipReason !== undefined, meta: { skipReason } }, () => {
   test('the cable is pulled and put back; frozen and thawed; reset; killed', async () => {
     await using it = await machine()
     const { qemu, guest, network } = it

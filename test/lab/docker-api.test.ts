@@ -21,6 +21,7 @@ import { engineUnavailable, startLabEngine } from './docker-cli.ts'
 import type { CommandResult, Docker } from './docker-cli.ts'
 
 const missing = await engineUnavailable()
+const needed = { skip: missing !== undefined, meta: { skipReason: missing } }
 
 interface Step {
   readonly name: string
@@ -117,7 +118,7 @@ const normal = ({ code, stdout, stderr }: CommandResult): CommandResult => ({
   stderr: normalText(stderr),
 })
 
-describe.skipIf(missing !== undefined)('the docker command through the proxy', () => {
+describe('the docker command through the proxy', needed, () => {
   let folder: string
   let engine: EngineGuest
   let docker: Docker

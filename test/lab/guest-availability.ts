@@ -1,5 +1,5 @@
 /**
- * Which guests can run here. What cannot is named at the end of the run, and is a failure when `REQUIRE_GUESTS` asks for it
+ * Which guests can run here. What cannot is named at the end of the run (`test/reporter`), and is a failure when `REQUIRE_GUESTS` asks for it
  * (`REQUIRE_GUESTS=qemu,v86,netns`).
  */
 
@@ -10,8 +10,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Why a kind cannot run; kinds that can are left out. */
     missingGuests: Partial<Record<GuestKind, string>>
-    /** Captures cannot be read here. */
-    missingTshark: boolean
+    /** Why captures cannot be read here. */
+    missingTshark: string | undefined
   }
 }
 
@@ -26,7 +26,7 @@ function requiredKinds(): GuestKind[] {
 }
 
 /** Vitest's global setup. */
-export default async function setup(project: TestProject): Promise<() => void> {
+export default async function setup(project: TestProject): Promise<void> {
   const missing: Partial<Record<GuestKind, string>> = {}
   for (const { kind, available, missing: what, advice } of await guestOptions())
     if (!available) missing[kind] = `${what}. To get it: ${advice}`
@@ -46,10 +46,5 @@ export default async function setup(project: TestProject): Promise<() => void> {
       `REQUIRE_GUESTS cannot be met:\n${unmet.map(([what, why]) => `  ${what}: ${why}`).join('\n')}`,
     )
   project.provide('missingGuests', missing)
-  project.provide('missingTshark', notTested.has('captures'))
-  return () => {
-    const lines = [...notTested].map(([what, why]) => `  ${what}: ${why}`)
-    if (lines.length > 0)
-      process.stderr.write(`\nNOT TESTED, because it cannot run here:\n${lines.join('\n')}\n`)
-  }
+  project.provide('missingTshark', notTested.get('captures'))
 }

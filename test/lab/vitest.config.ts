@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { SkippedTests } from '../reporter/skipped-tests.ts'
 
 // Tests resolve workspace packages to their sources, so no build is needed first.
 const conditions = ['netkit-source']
@@ -12,6 +13,7 @@ export default defineConfig({
     name: 'lab',
     root: import.meta.dirname,
     include: ['*.test.ts'],
+    reporters: ['default', new SkippedTests()],
     globalSetup: './guest-availability.ts',
     // An emulated guest takes a whole core: one at a time.
     fileParallelism: false,

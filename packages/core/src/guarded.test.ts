@@ -154,7 +154,8 @@ describe('guarded streams', () => {
   test("what the host's configuration chose may be on the loopback", async () => {
     const network = guarded(await serving(['127.0.0.53', 53]), egressRules(egressPresets.deny))
     const origin: FlowOrigin = { layer: 'dns', guest: 'vm1', chosenBy: 'host' }
-    await expect(network.connect({ ip: '127.0.0.53', port: 53 }, { origin })).resolves.toBeDefined()
+    const to = { ip: '127.0.0.53', port: 53 }
+    await expect(network.connect(to, { origin })).resolves.toMatchObject({ remote: to })
   })
 
   test('metadata services are closed unless the policy is asked', async () => {
@@ -164,7 +165,7 @@ describe('guarded streams', () => {
       rule: 'netkit:metadata',
     })
     const open = guarded(inner, allowAll, { metadata: 'policy' })
-    await expect(open.connect(to, { origin: guest })).resolves.toBeDefined()
+    await expect(open.connect(to, { origin: guest })).resolves.toMatchObject({ remote: to })
   })
 
   test("netkit's own listeners are closed to guests, a published port is not", async () => {

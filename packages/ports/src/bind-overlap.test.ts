@@ -45,7 +45,9 @@ const hasIpv6 = await bind('tcp', '::1', 0).then(
   () => false,
 )
 
-describe.runIf(process.platform === 'linux')('the Linux table is what this kernel does', () => {
+const elsewhere = process.platform === 'linux' ? undefined : 'it needs Linux'
+const onLinux = { skip: elsewhere !== undefined, meta: { skipReason: elsewhere } }
+describe('the Linux table is what this kernel does', onLinux, () => {
   test.for(cases.filter(([, a, b]) => hasIpv6 || !`${a}${b}`.includes(':')))(
     '%s %s held, %s asked',
     async ([protocol, held, asked], { skip }) => {

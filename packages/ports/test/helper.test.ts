@@ -52,7 +52,7 @@ function reasonToSkip(): string | undefined {
 }
 
 const skipReason = reasonToSkip()
-if (skipReason !== undefined) process.stderr.write(`skipped: privileged helper: ${skipReason}\n`)
+const needed = { skip: skipReason !== undefined, meta: { skipReason } }
 
 let directory = ''
 let binary = ''
@@ -127,7 +127,7 @@ async function stop(child: ChildProcess): Promise<void> {
   await ended(child)
 }
 
-describe.skipIf(skipReason !== undefined)('the privileged helper', () => {
+describe('the privileged helper', needed, () => {
   // Low ports that nothing else has on 127.0.0.x; each test takes its own address.
   const PORT = 80
 

@@ -20,7 +20,8 @@ import {
 } from '../src/node/index.ts'
 
 const WEB = { ip: '192.168.65.3', port: 80 }
-const LINUX = process.platform === 'linux'
+const elsewhere = process.platform === 'linux' ? undefined : 'it needs Linux'
+const onLinux = { skip: elsewhere !== undefined, meta: { skipReason: elsewhere } }
 let guest: Network
 let broker: PortBroker
 let events: PortEvent[]
@@ -67,7 +68,7 @@ async function publish(count = 1): Promise<number> {
 }
 
 describe('what the kernel says', () => {
-  test.runIf(LINUX)('ss lists exactly what the broker lists', async ({ skip }) => {
+  test('ss lists exactly what the broker lists', onLinux, async ({ skip }) => {
     await broker.reserve([{ protocol: 'tcp', port: 0 }], { owner: 'a' })
     await broker.reserve([{ protocol: 'tcp', ip: ['0.0.0.0', '::'], port: 0 }], { owner: 'b' })
     await broker.reserve([{ protocol: 'udp', ip: '0.0.0.0', port: 0 }], { owner: 'c' })
@@ -92,7 +93,7 @@ describe('what the kernel says', () => {
     expect(kernel.toSorted()).toEqual(listed.toSorted())
   })
 
-  test.runIf(LINUX)('a conflict names this very process', async () => {
+  test('a conflict names this very process', onLinux, async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
@@ -125,7 +126,7 @@ describe('what the kernel says', () => {
     expect(new Set(lease.ports.map(({ port }) => port)).size).toBe(1)
   })
 
-  test.runIf(LINUX)('one taken port in a range of 100: nothing stays bound', async () => {
+  test('one taken port in a range of 100: nothing stays bound', onLinux, async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
@@ -137,7 +138,7 @@ describe('what the kernel says', () => {
     server.close()
   })
 
-  test.runIf(LINUX)('500 times published and given back: no descriptor is left', async () => {
+  test('500 times published and given back: no descriptor is left', onLinux, async () => {
     await guest.listen(WEB, (stream) => void echo(stream))
     await (await broker.reserve([{ protocol: 'tcp', port: 0 }], { owner: 'warm' })).abort()
     const before = descriptors()
@@ -228,7 +229,7 @@ describe('clients', () => {
 })
 
 describe('UDP', () => {
-  test.runIf(LINUX)('a wildcard answers from the address that was asked', async () => {
+  test('a wildcard answers from the address that was asked', onLinux, async () => {
     const service = await guest.bind({ ip: WEB.ip, port: 53 })
     service.onMessage((bytes, from) => service.send(blockOf(bytes.slice()), 0, bytes.length, from))
     const lease = await broker.reserve([{ protocol: 'udp', ip: '0.0.0.0', port: 0 }], {
@@ -265,7 +266,7 @@ async function stalled(stream: ByteStream): Promise<void> {
   }
 }
 
-test.runIf(LINUX)('a holder in another /proc is one of the guest', async () => {
+test('a holder in another /proc is one of the guest', onLinux, async () => {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -12,13 +12,15 @@ import { dotUpstream } from './dot.ts'
 
 const server = { ip: '198.18.0.53', port: 853 }
 
-async function dotServer(network: Network): Promise<AsyncDisposable> {
+async function dotServer(network: Network): Promise<{ connections(): number } & AsyncDisposable> {
+  let handshakes = 0
   const streams = new TcpStreams(
     createResponder({ layers: [zones().set('a.test', { type: 'A', data: '192.0.2.1' })] }),
   )
   const tls = createServer(
     { key: testKey, cert: testCertificate, ALPNProtocols: ['dot'] },
     (socket) => {
+      handshakes++
       streams.accept(socketStream(socket))
     },
   )
@@ -28,6 +30,8 @@ async function dotServer(network: Network): Promise<AsyncDisposable> {
     (stream) => void tls.emit('connection', asNetSocket(stream)),
   )
   return {
+    /** Handshakes that were completed. */
+    connections: () => handshakes,
     async [Symbol.asyncDispose]() {
       await listening.close()
       await streams.close()
@@ -49,7 +53,8 @@ test('queries over TLS, where the certificate is the server’s', async () => {
     upstream.exchange(queryBytes('a.test', 'MX')),
   ])
   expect([dug(one).answers, dug(two).answers]).toEqual([['a.test A 5 192.0.2.1'], []])
-  expect(listening).toBeDefined()
+  // Both queries went over one connection.
+  expect(listening.connections()).toBe(1)
 })
 
 test('a certificate for another name is refused', async () => {
@@ -64,5 +69,5 @@ test('a certificate for another name is refused', async () => {
   await expect(upstream.exchange(queryBytes('a.test'))).rejects.toMatchObject({
     code: 'ERR_TLS_CERT_ALTNAME_INVALID',
   })
-  expect(listening).toBeDefined()
+  expect(listening.connections()).toBe(0)
 })

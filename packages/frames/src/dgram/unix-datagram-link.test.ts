@@ -33,7 +33,7 @@ const why =
     : spawnSync('python3', ['-V']).status === 0
       ? undefined
       : 'python3 is not installed'
-if (why !== undefined) process.stderr.write(`unix-datagram-link: not run, because ${why}\n`)
+const needed = { skip: why !== undefined, meta: { skipReason: why } }
 
 /** A peer that is no part of netkit: it echoes frames, or counts them. */
 const PEER = `
@@ -79,7 +79,7 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe.skipIf(why !== undefined)('a link over unix datagrams (needs python3 as peer)', () => {
+describe('a link over unix datagrams, with python3 as peer', needed, () => {
   test('one datagram is one frame, both ways, as with QEMU', async () => {
     await pythonPeer('qemu', 'link', 'echo')
     const { link, log } = await open({ peer: join(folder, 'qemu'), mtu: 9000 })

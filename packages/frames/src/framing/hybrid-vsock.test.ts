@@ -77,11 +77,15 @@ test('silence and abort give up', async () => {
 })
 
 test('as a Dialer it takes vsock endpoints only', async () => {
-  const { dialer, say } = hypervisor()
+  const { dialer, dialled, heard, say } = hypervisor()
   const vsock = hybridVsockDialer(dialer, '/run/vm.vsock')
   const connecting: Promise<ByteStream> = vsock.connect({ cid: 3, port: 22 })
   say('OK 5\n')
-  expect(await connecting).toBeDefined()
+  const stream = await connecting
+  stream.write(blockOf('hello'), 0, 5)
+  await settle()
+  expect(textOf(heard)).toBe('CONNECT 22\nhello')
+  expect(dialled).toEqual([{ path: '/run/vm.vsock' }])
   await expect(vsock.connect({ ip: '192.0.2.1', port: 22 })).rejects.toMatchObject({
     code: 'ENOTSUP',
   })

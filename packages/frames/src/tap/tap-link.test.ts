@@ -22,7 +22,7 @@ const why =
         : spawnSync('python3', ['-V']).status !== 0
           ? 'python3 is not installed'
           : undefined
-if (why !== undefined) process.stderr.write(`tap-link: not run, because ${why}\n`)
+const needed = { skip: why !== undefined, meta: { skipReason: why } }
 
 const OUR_MAC = 0x02_00_00_00_00_02
 const OUR_IP = 0xc6_12_07_02 // 198.18.7.2
@@ -99,7 +99,7 @@ async function tapIn(): Promise<{ link: TapLink; inside: (...command: string[]) 
   return { link, inside }
 }
 
-describe.skipIf(why !== undefined)('a TAP in a network namespace (needs root)', () => {
+describe('a TAP in a network namespace', needed, () => {
   test('its namespace’s kernel sends and receives frames, and this thread is back at home', async () => {
     const home = readlinkSync('/proc/thread-self/ns/net')
     const { link, inside } = await tapIn()
@@ -180,7 +180,9 @@ describe.skipIf(why !== undefined)('a TAP in a network namespace (needs root)', 
   })
 })
 
-test.skipIf(process.platform !== 'linux')('a name that cannot be one is refused', async () => {
+const elsewhere = process.platform === 'linux' ? undefined : 'TAP is Linux’s'
+const linux = { skip: elsewhere !== undefined, meta: { skipReason: elsewhere } }
+test('a name that cannot be one is refused', linux, async () => {
   await expect(openTap({ name: 'a/b' })).rejects.toMatchObject({ code: 'NETKIT_TAP_NAME' })
   await expect(openRootlessTap({ name: 'x'.repeat(16) })).rejects.toMatchObject({
     code: 'NETKIT_TAP_NAME',
