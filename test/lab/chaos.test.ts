@@ -10,6 +10,7 @@ import {
   type StartedGuest,
 } from '@netkit/guests'
 import { labNetwork, type LabNetwork } from './lab-network.ts'
+import { unless } from './skip-reason.ts'
 
 const MEGABYTE = 1 << 20
 
@@ -34,9 +35,7 @@ async function machine(): Promise<Machine> {
   }
 }
 
-const skipReason = inject('missingGuests').qemu
-
-describe('a VM in trouble', { skip: skipReason !== undefined, meta: { skipReason } }, () => {
+describe('a VM in trouble', unless(inject('missingGuests').qemu), () => {
   test('the cable is pulled and put back; frozen and thawed; reset; killed', async () => {
     await using it = await machine()
     const { qemu, guest, network } = it

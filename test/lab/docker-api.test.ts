@@ -19,9 +19,9 @@ import { enginePortRange } from '@netkit/guestnet'
 import type { EngineGuest } from '@netkit/guests'
 import { engineUnavailable, startLabEngine } from './docker-cli.ts'
 import type { CommandResult, Docker } from './docker-cli.ts'
+import { unless } from './skip-reason.ts'
 
 const missing = await engineUnavailable()
-const needed = { skip: missing !== undefined, meta: { skipReason: missing } }
 
 interface Step {
   readonly name: string
@@ -118,7 +118,7 @@ const normal = ({ code, stdout, stderr }: CommandResult): CommandResult => ({
   stderr: normalText(stderr),
 })
 
-describe('the docker command through the proxy', needed, () => {
+describe('the docker command through the proxy', unless(missing), () => {
   let folder: string
   let engine: EngineGuest
   let docker: Docker

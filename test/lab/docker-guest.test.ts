@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { engineUnavailable, startLabEngine } from './docker-cli.ts'
 import type { CommandResult } from './docker-cli.ts'
 import { labNetwork, type LabNetwork } from './lab-network.ts'
+import { unless } from './skip-reason.ts'
 
 const missing = await engineUnavailable()
 
@@ -33,7 +34,7 @@ const ask = (host: string): string[] => [
   `http://${host}:${GUEST_ENGINE_PORT}/_ping`,
 ]
 
-describe.skipIf(missing !== undefined)('an engine behind the gateway', () => {
+describe('an engine behind the gateway', unless(missing), () => {
   let folder: string
   let network: LabNetwork
   let engine: EngineGuest

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { ENGINE_IMAGE, runCommand } from '@netkit/guests'
 import { afterEach, describe, expect, test } from 'vitest'
 import { engineUnavailable } from './docker-cli.ts'
+import { unless } from './skip-reason.ts'
 
 const missing = await engineUnavailable()
 
@@ -21,7 +22,7 @@ interface Ready {
 let netkit: ChildProcess | undefined
 afterEach(() => netkit?.kill('SIGKILL'))
 
-describe.skipIf(missing !== undefined)('netkit up --docker', () => {
+describe('netkit up --docker', unless(missing), () => {
   test('prints DOCKER_HOST; run, a name and a build work; SIGINT ends it and leaves nothing', async () => {
     const mounts = await readFile('/proc/mounts', 'utf8')
     const main = join(import.meta.dirname, '../../packages/cli/src/main.ts')

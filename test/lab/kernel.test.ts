@@ -18,6 +18,7 @@ import {
   type StartedGuest,
 } from '@netkit/guests'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { unless } from './skip-reason.ts'
 
 const CONNECTIONS = 10_000
 /** Open at the same time: fewer than netkit lets a guest have, and enough to re-use every table. */
@@ -79,10 +80,7 @@ async function iperfServer(): Promise<{ port: number } & AsyncDisposable> {
   }
 }
 
-const skipReason = inject('missingGuests').netns
-const needed = { skip: skipReason !== undefined, meta: { skipReason } }
-
-describe('a kernel at the other end', needed, () => {
+describe('a kernel at the other end', unless(inject('missingGuests').netns), () => {
   let network: GuestNetwork
   let started: StartedGuest
   let guest: LinuxGuest

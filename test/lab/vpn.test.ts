@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, inject, test } from 'vitest'
 import { findProgram, runCommand } from '@netkit/guests'
 import { QUERIES, type VpnReport } from './vpn/places.ts'
+import { unless } from './skip-reason.ts'
 
 /** The host's own namespaces and name service files, then the host. */
 const HOST = `
@@ -27,55 +28,50 @@ async function missingProgram(): Promise<string | undefined> {
 }
 const missing = inject('missingGuests').netns ?? (await missingProgram())
 
-describe(
-  'a VPN on the host',
-  { skip: missing !== undefined, meta: { skipReason: missing } },
-  () => {
-    let report: VpnReport
+describe('a VPN on the host', unless(missing), () => {
+  let report: VpnReport
 
-    beforeAll(async () => {
-      const folder = await mkdtemp(join(tmpdir(), 'netkit-vpn-'))
-      try {
-        await writeFile(join(folder, 'resolv.conf'), '')
-        await writeFile(join(folder, 'hosts'), '127.0.0.1 localhost\n')
-        await writeFile(join(folder, 'nsswitch.conf'), 'hosts: files dns\n')
-        const script = new URL('vpn/host.ts', import.meta.url).pathname
-        const { code, stdout, stderr } = await runCommand(
-          'unshare',
-          ['--net', '--mount', 'bash', '-c', HOST, 'bash', folder, process.execPath, script],
-          { timeoutMs: 120_000 },
-        )
-        if (code !== 0)
-          throw new Error(`The host ended with ${code}:\n${stdout.toString()}${stderr}`)
-        report = JSON.parse(stdout.toString().trim().split('\n').at(-1) ?? '') as VpnReport
-      } finally {
-        await rm(folder, { recursive: true, force: true })
-      }
-    })
+  beforeAll(async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'netkit-vpn-'))
+    try {
+      await writeFile(join(folder, 'resolv.conf'), '')
+      await writeFile(join(folder, 'hosts'), '127.0.0.1 localhost\n')
+      await writeFile(join(folder, 'nsswitch.conf'), 'hosts: files dns\n')
+      const script = new URL('vpn/host.ts', import.meta.url).pathname
+      const { code, stdout, stderr } = await runCommand(
+        'unshare',
+        ['--net', '--mount', 'bash', '-c', HOST, 'bash', folder, process.execPath, script],
+        { timeoutMs: 120_000 },
+      )
+      if (code !== 0) throw new Error(`The host ended with ${code}:\n${stdout.toString()}${stderr}`)
+      report = JSON.parse(stdout.toString().trim().split('\n').at(-1) ?? '') as VpnReport
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
 
-    test('the host forwards nothing: what the guest reaches, it reaches through the host’s own sockets', () => {
-      expect(report.forwarding).toBe('0')
-    })
+  test('the host forwards nothing: what the guest reaches, it reaches through the host’s own sockets', () => {
+    expect(report.forwarding).toBe('0')
+  })
 
-    test('before: the office’s names do not exist, the world’s do', () => {
-      expect(report.before).toEqual({ office: 'NXDOMAIN', home: 'NOERROR', page: 'home' })
-    })
+  test('before: the office’s names do not exist, the world’s do', () => {
+    expect(report.before).toEqual({ office: 'NXDOMAIN', home: 'NOERROR', page: 'home' })
+  })
 
-    test('tunnel up: the guest sees the new resolver by itself, and fetches from behind the tunnel', () => {
-      expect(report.up.page).toBe('office')
-      expect(report.up.glibc).toContain('198.18.7.2')
-      expect(report.up.busybox).toBe('1')
-    })
+  test('tunnel up: the guest sees the new resolver by itself, and fetches from behind the tunnel', () => {
+    expect(report.up.page).toBe('office')
+    expect(report.up.glibc).toContain('198.18.7.2')
+    expect(report.up.busybox).toBe('1')
+  })
 
-    test.each(QUERIES)('dig %s: the guest gets what the host gets', (query) => {
-      const { host, guest } = report.up.answers[query] ?? { host: 'not asked', guest: '' }
-      expect(guest).toBe(host)
-      expect(host).toMatch(/^(NOERROR|NXDOMAIN)/)
-    })
+  test.each(QUERIES)('dig %s: the guest gets what the host gets', (query) => {
+    const { host, guest } = report.up.answers[query] ?? { host: 'not asked', guest: '' }
+    expect(guest).toBe(host)
+    expect(host).toMatch(/^(NOERROR|NXDOMAIN)/)
+  })
 
-    test('tunnel down: the name fails as on the host, and other flows live on', () => {
-      expect(report.down.guest).toBe(report.down.host)
-      expect(report.down).toMatchObject({ guest: 'NXDOMAIN', home: 'home', longFlow: 'end' })
-    })
-  },
-)
+  test('tunnel down: the name fails as on the host, and other flows live on', () => {
+    expect(report.down.guest).toBe(report.down.host)
+    expect(report.down).toMatchObject({ guest: 'NXDOMAIN', home: 'home', longFlow: 'end' })
+  })
+})
