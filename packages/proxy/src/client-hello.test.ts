@@ -59,6 +59,9 @@ export function clientHello(options: {
   return Uint8Array.from(records)
 }
 
+const isResult = (result: HelloResult): boolean =>
+  typeof result === 'string' || Array.isArray(result.alpn)
+
 describe('a ClientHello', () => {
   test('gives name, ALPN and ECH', () => {
     expect(parseClientHello(clientHello({ name: 'WWW.Example', alpn: 'h2', ech: true }))).toEqual({
@@ -102,8 +105,6 @@ describe('a ClientHello', () => {
   })
 
   test('no bytes make the parser throw', () => {
-    const isResult = (result: HelloResult): boolean =>
-      typeof result === 'string' || Array.isArray(result.alpn)
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 200 }),
