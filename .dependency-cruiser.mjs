@@ -49,7 +49,8 @@ export default {
       severity: 'error',
       from: {
         path: packages('core', 'frames', 'tcpip', 'dns', 'testnet'),
-        pathNot: '/scripts/|/src/(node|packet|tap|dgram|compliance|vitest)/|[.](test|bench)[.]ts$',
+        pathNot:
+          '/scripts/|/src/(node|packet|tap|dgram|compliance|vitest|node-test|register)/|[.](test|bench)[.]ts$',
       },
       to: { dependencyTypes: ['core'] },
     },

@@ -28,8 +28,10 @@ import { memoryLinkPair, parseMac } from '@netkit/frames'
 import type { FrameLink } from '@netkit/frames'
 import { createStack } from '@netkit/tcpip'
 import type { Stack, StackSocket, TcpSettings } from '@netkit/tcpip'
+import { callSite } from './call-site.ts'
+import type { CallSite } from './call-site.ts'
 import type { FabricPort } from './fabric.ts'
-import { CABLE_QUEUE_BYTES } from './limits.ts'
+import { CABLE_QUEUE_BYTES, SYN_RETRANSMISSIONS } from './limits.ts'
 import type { NetContext } from './net-context.ts'
 
 /** Options of `Testnet.host`. */
@@ -61,10 +63,9 @@ export class Host {
   /** Names, asked of the net's DNS server over the wire. */
   readonly resolver: Resolver
   readonly #net: NetContext
-  readonly #network: HostNetwork
   readonly #random: Random
   readonly #tcp: TcpSettings
-  readonly #sites = new Map<string, string>()
+  readonly #sites = new Map<string, CallSite>()
   readonly #upstream: Upstream
   readonly #port: FabricPort
   readonly #farEnd: FrameLink
@@ -77,16 +78,19 @@ export class Host {
     this.name = name
     this.ip = options.ip
     this.#random = net.random.fork(`host ${name}`)
-    this.#tcp = options.tcp ?? {}
+    this.#tcp = { maxSynRetransmissions: SYN_RETRANSMISSIONS, ...options.tcp }
     this.mac = options.mac ?? this.#ownMac()
     const [near, far] = memoryLinkPair({ clock: net.clock, queueBytes: CABLE_QUEUE_BYTES })
     this.#link = near
     this.#farEnd = far
     this.#port = net.plug(this, far)
-    this.#network = new HostNetwork(this)
-    this.network = this.#network
+    this.network = new HostNetwork(this)
     this.#upstream = udpUpstream({
-      network: this.network,
+      // Nothing that the program opened: it has no place in it.
+      network: {
+        connect: (to, given) => this.stack.network.connect(to, given),
+        bind: (at, given) => this.stack.network.bind(at, given),
+      },
       server: { ip: net.dnsAddress, port: 53 },
       clock: net.clock,
       random: this.#random.fork('dns'),
@@ -133,11 +137,13 @@ export class Host {
   /** Connects to a name or an address. */
   dial(host: string, port: number, options: { signal?: AbortSignal } = {}): Promise<ByteStream> {
     const { resolver } = this
-    const site = callSite()
-    const dialer = {
-      connect: (to: Endpoint, given?: ConnectOptions) => this.#network.connectAt(site, to, given),
-    }
+    const dialer = this.networkAt(callSite())
     return dial({ host, port }, { dialer, resolver, clock: this.#net.clock, family: 4, ...options })
+  }
+
+  /** `network` for whoever knows where in the program a socket was asked for. */
+  networkAt(site: CallSite): Network {
+    return new HostNetwork(this, site)
   }
 
   /** Accepts connections at a port of this host. */
@@ -151,7 +157,7 @@ export class Host {
     return sockets.map((socket) => ({
       host: this.name,
       ...socket,
-      openedAt: this.#sites.get(siteKey(socket.protocol, socket.local)),
+      openedAt: this.#sites.get(siteKey(socket.protocol, socket.local))?.(),
     }))
   }
 
@@ -196,7 +202,7 @@ export class Host {
   }
 
   /** For `network`: remembers where in the program a socket was opened. */
-  opened(protocol: 'tcp' | 'udp', local: Endpoint | undefined, site: string): void {
+  opened(protocol: 'tcp' | 'udp', local: Endpoint | undefined, site: CallSite): void {
     if (local !== undefined && isIpEndpoint(local)) this.#sites.set(siteKey(protocol, local), site)
   }
 
@@ -236,29 +242,18 @@ export function macNumber(host: { readonly mac: string }): number {
 
 const siteKey = (protocol: string, { ip, port }: IpEndpoint): string => `${protocol} ${ip}:${port}`
 
-/** The first line of the program's own in the present call stack. */
-function callSite(): string {
-  const lines = (new Error('site').stack ?? '').split('\n').slice(1)
-  const foreign =
-    /@netkit|packages\/(?:testnet|core|tcpip|dns|frames)\/(?:src|dist)\/(?!.*[.]test[.])|node:/
-  return (lines.find((line) => !foreign.test(line)) ?? lines.at(-1) ?? '')
-    .trim()
-    .replace(/^at /, '')
-}
-
+/** A host's network that outlives crashes. What it opens is put down under a place in the program: the given one, or the caller's. */
 class HostNetwork implements Network {
   readonly #host: Host
+  readonly #site: CallSite | undefined
 
-  constructor(host: Host) {
+  constructor(host: Host, site?: CallSite) {
     this.#host = host
+    this.#site = site
   }
 
-  connect(to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
-    return this.connectAt(callSite(), to, options)
-  }
-
-  /** For whoever knows better where in the program this began. */
-  async connectAt(site: string, to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
+  async connect(to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
+    const site = this.#site ?? callSite()
     const stream = await this.#host.stack.network.connect(own(to, this.#host), options)
     this.#host.opened('tcp', stream.local, site)
     void stream.closed.then(() => this.#host.closed('tcp', stream.local))
@@ -270,14 +265,14 @@ class HostNetwork implements Network {
     accept: (stream: ByteStream) => void,
     options?: ListenOptions,
   ): Promise<Listening> {
-    const site = callSite()
+    const site = this.#site ?? callSite()
     const listening = await this.#host.stack.network.listen(own(at, this.#host), accept, options)
     this.#host.opened('tcp', listening.address, site)
     return listening
   }
 
   async bind(at: IpEndpoint, options?: BindOptions): Promise<DatagramPort> {
-    const site = callSite()
+    const site = this.#site ?? callSite()
     const port = await this.#host.stack.network.bind(own(at, this.#host), options)
     this.#host.opened('udp', port.local, site)
     return port

@@ -14,3 +14,5 @@ export const CABLE_QUEUE_BYTES = 4 * 1024 * 1024
 export const SOCKET_READ_BYTES = 64 * 1024
 /** Bytes that may be written to a virtual socket and not be acknowledged before it says no: what a kernel's send buffer takes. */
 export const SOCKET_QUEUE_BYTES = 256 * 1024
+/** Repetitions of a SYN: Linux's tcp_syn_retries, 127 s in all. */
+export const SYN_RETRANSMISSIONS = 6

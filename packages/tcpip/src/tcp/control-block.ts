@@ -21,6 +21,7 @@ import {
   LOSSLESS_MIN_RTO_MS,
   MAX_RECEIVE_BUFFER_BYTES,
   MAX_RETRANSMISSIONS,
+  MAX_SYN_RETRANSMISSIONS,
   MIN_MSS,
   MIN_RTO_MS,
   QUICK_ACKS,
@@ -55,6 +56,8 @@ export interface TcpSettings {
   userTimeoutMs?: number
   /** Retransmissions before ETIMEDOUT. Default 15. */
   maxRetransmissions?: number
+  /** Repetitions of a SYN before ETIMEDOUT. Default 7. */
+  maxSynRetransmissions?: number
   /** Holds small segments back while others are unacknowledged (RFC 9293 3.7.4). Default `false`: the producer has its own batches. */
   nagle?: boolean
   /** Offered options; default all. */
@@ -109,6 +112,7 @@ export class ControlBlock {
   keepAlive: KeepAlive | undefined
   readonly userTimeoutMs: number
   readonly maxRetransmissions: number
+  readonly maxSynRetransmissions: number
   readonly nagle: boolean
   readonly congestionName: 'newreno' | 'cubic'
   /** Whether the option is in use; before the handshake, whether it is offered. */
@@ -252,6 +256,7 @@ export class ControlBlock {
       typeof keepAlive === 'boolean' ? (keepAlive ? KEEPALIVE : undefined) : keepAlive
     this.userTimeoutMs = options.userTimeoutMs ?? Infinity
     this.maxRetransmissions = options.maxRetransmissions ?? MAX_RETRANSMISSIONS
+    this.maxSynRetransmissions = options.maxSynRetransmissions ?? MAX_SYN_RETRANSMISSIONS
     this.nagle = options.nagle ?? false
     this.congestionName = options.congestion ?? 'newreno'
     this.timestamps = options.timestamps ?? true

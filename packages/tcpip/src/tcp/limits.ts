@@ -9,15 +9,15 @@ export const MIN_RTO_MS = 200
  * second. What its ring drops is found by duplicate ACKs.
  */
 export const LOSSLESS_MIN_RTO_MS = 1000
-/** RFC 6298 (2.5): at least 60 s. */
-export const MAX_RTO_MS = 60_000
+/** Linux's TCP_RTO_MAX (RFC 6298 (2.5): at least 60 s). */
+export const MAX_RTO_MS = 120_000
 /** RTO for data once a SYN had to be repeated (RFC 6298 (5.7)). */
 export const RTO_AFTER_SYN_LOSS_MS = 3000
 /** Clock granularity G of RFC 6298: a tick of the timer wheel. */
 export const CLOCK_GRANULARITY_MS = 1
-/** Retransmissions of data before ETIMEDOUT: Linux's tcp_retries2. From a 200 ms RTO that is 8.7 min (RFC 9293 3.8.3: R2 ≥ 100 s). */
+/** Retransmissions of data before ETIMEDOUT: Linux's tcp_retries2. From a 200 ms RTO that is 15.4 min (RFC 9293 3.8.3: R2 ≥ 100 s). */
 export const MAX_RETRANSMISSIONS = 15
-/** Repetitions of a SYN: 183 s in all (RFC 9293 3.8.3: R2 of a SYN is at least 3 min). Whoever dials has a timeout of its own. */
+/** Repetitions of a SYN: 247 s in all (RFC 9293 3.8.3: R2 of a SYN is at least 3 min). Whoever dials has a timeout of its own. */
 export const MAX_SYN_RETRANSMISSIONS = 7
 /** Repetitions of a SYN-ACK: Linux's tcp_synack_retries, 63 s in all. */
 export const MAX_SYN_ACK_RETRANSMISSIONS = 5

@@ -3,7 +3,7 @@
 import { socketError } from '@netkit/core'
 import { where } from './arrival.ts'
 import type { ControlBlock } from './control-block.ts'
-import { MAX_SYN_ACK_RETRANSMISSIONS, MAX_SYN_RETRANSMISSIONS } from './limits.ts'
+import { MAX_SYN_ACK_RETRANSMISSIONS } from './limits.ts'
 import { output, retransmit, sendAck, sendNew, sendProbe, sendReset, sendSyn } from './output.ts'
 import { enterLossRecovery } from './recovery.ts'
 
@@ -60,7 +60,7 @@ function probe(tcb: ControlBlock): void {
 
 function exhausted(tcb: ControlBlock): boolean {
   if (tcb.una === 0) {
-    const limit = tcb.state === 'SYN-SENT' ? MAX_SYN_RETRANSMISSIONS : MAX_SYN_ACK_RETRANSMISSIONS
+    const limit = tcb.state === 'SYN-SENT' ? tcb.maxSynRetransmissions : MAX_SYN_ACK_RETRANSMISSIONS
     return tcb.retries >= limit
   }
   if (tcb.retries >= tcb.maxRetransmissions) return true

@@ -18,20 +18,20 @@ export function seedFor(name: string): number {
 /**
  * Writes the capture, readable by its owner alone, and says where it is, how to run the test with the same luck, and what was open.
  *
+ * @param command - Runs this test alone.
  * @param folder - Default `netkit-testnet` among the temporary files.
  */
 export function reportFailure(
   net: NodeTestnet,
   name: string,
+  command: string,
   folder: string = join(tmpdir(), 'netkit-testnet'),
 ): string {
   const seed = `0x${net.seed.toString(16).padStart(8, '0')}`
   const file = join(folder, `${name.replaceAll(/[^\w.-]+/g, '-').slice(0, 80)}-${seed}.pcapng`)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   writeFileSync(file, net.pcap(), { mode: 0o600 })
-  return [
-    `packets: ${file}`,
-    `again:   TESTNET_SEED=${seed} vitest run -t ${JSON.stringify(name)}`,
-    net.netstatTable(),
-  ].join('\n')
+  return [`packets: ${file}`, `again:   TESTNET_SEED=${seed} ${command}`, net.netstatTable()].join(
+    '\n',
+  )
 }

@@ -4,5 +4,6 @@
  * @packageDocumentation
  */
 export { blockRealNetwork } from './install.ts'
-export { NodeHost, type Exposed } from './node-host.ts'
-export { createTestnet, NodeTestnet } from './node-testnet.ts'
+export { NodeHost, type Exposed, type ProgramTime } from './node-host.ts'
+export { ProgramTimer, ProgramTimers } from './program-timers.ts'
+export { createTestnet, NodeTestnet, type NodeTestnetOptions } from './node-testnet.ts'

@@ -20,7 +20,10 @@ import { NetkitError, socketError } from '@netkit/core'
 import { currentHost } from './context.ts'
 import { withErrno } from './node-error.ts'
 import type { SocketHost } from './socket-host.ts'
+import { hookHttpAgent } from './http-agents.ts'
 import { originalConnect, originalListen } from './originals.ts'
+import { hookTime } from './program-time.ts'
+import { hookTlsTimeouts } from './tls-timeouts.ts'
 import { datagramOn } from './virtual-dgram.ts'
 import { listenOn } from './virtual-server.ts'
 import { connectArguments, keepOpenBelowTls, socketOn, takeOver } from './virtual-socket.ts'
@@ -32,19 +35,23 @@ let blocks = 0
 
 /** Replaces the entry points. Idempotent. */
 export function install(): void {
-  if (isInstalled) return
-  isInstalled = true
-  hookNet()
-  hookTls()
-  hookDgram()
-  hookDns()
-  hookFetch()
+  hookTime()
+  if (!isInstalled) {
+    isInstalled = true
+    hookNet()
+    hookTls()
+    hookTlsTimeouts()
+    hookHttpAgent()
+    hookDgram()
+    hookDns()
+    hookFetch()
+  }
   syncBuiltinESMExports()
 }
 
 /**
- * Outside of `host.run`, connections and lookups that would leave this machine fail, until the result is disposed of. Loopback
- * stays open: test runners use it.
+ * Outside of `host.run`, connections, datagrams and lookups that would leave this machine fail, until the result is disposed of.
+ * Loopback stays open: test runners use it.
  */
 export function blockRealNetwork(): Disposable {
   install()
@@ -137,6 +144,22 @@ function hookDgram(): void {
     if (host === undefined) return create(type, onMessage) as dgram.Socket
     return datagramOn(host, typeof type === 'string' ? { type } : type, onMessage)
   } as typeof dgram.createSocket
+
+  const prototype = dgram.Socket.prototype as unknown as Record<'send' | 'connect', Loose>
+  for (const method of ['send', 'connect'] as const) {
+    const real = prototype[method]
+    prototype[method] = function hooked(this: dgram.Socket, ...args: unknown[]): unknown {
+      // send(message, …, port, address?, callback?), connect(port, address?, callback?)
+      const [first, ...rest] = args
+      const address = (method === 'send' ? rest : args).find((each) => typeof each === 'string')
+      const refused = refuseReal(method, address ?? 'localhost')
+      if (refused === undefined) return real.call(this, first, ...rest)
+      const callback = args.at(-1)
+      if (typeof callback === 'function') process.nextTick(callback, refused)
+      else process.nextTick(() => this.emit('error', refused))
+      return undefined
+    }
+  }
 }
 
 function hookFetch(): void {
@@ -236,8 +259,13 @@ function hookQueries(): void {
     if (real === undefined || promised === undefined) continue
     callbacks[name] = (...args) => {
       const host = currentHost()
-      if (host === undefined) return real(...args)
       const callback = args.at(-1) as Loose
+      if (host === undefined) {
+        const refused = refuseReal(name, String(args[0]))
+        if (refused === undefined) return real(...args)
+        process.nextTick(callback, refused)
+        return undefined
+      }
       void query(host, name, args).then(
         (found) => process.nextTick(() => callback(null, found)),
         (error: unknown) => process.nextTick(() => callback(error)),
@@ -246,7 +274,9 @@ function hookQueries(): void {
     }
     promises[name] = (...args) => {
       const host = currentHost()
-      return host === undefined ? promised(...args) : query(host, name, args)
+      if (host !== undefined) return query(host, name, args)
+      const refused = refuseReal(name, String(args[0]))
+      return refused === undefined ? promised(...args) : Promise.reject(refused)
     }
   }
 }

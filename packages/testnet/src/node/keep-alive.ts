@@ -1,6 +1,6 @@
 /** Keeps the process alive while virtual sockets and servers live, as descriptors of the kernel would. */
 
-import { clearInterval, setInterval } from 'node:timers'
+import { realTimers } from './originals.ts'
 
 const LONGEST_MS = 2 ** 31 - 1
 const holders = new Set<object>()
@@ -9,14 +9,13 @@ let timer: NodeJS.Timeout | undefined
 /** The process lives as long as this holder does. */
 export function hold(holder: object): void {
   holders.add(holder)
-  // Imported, not global: fake timers must not see it.
-  timer ??= setInterval(() => {}, LONGEST_MS)
+  timer ??= realTimers.setInterval(() => {}, LONGEST_MS)
 }
 
 /** The holder is gone, or `unref`ed. */
 export function release(holder: object): void {
   holders.delete(holder)
   if (holders.size > 0) return
-  clearInterval(timer)
+  realTimers.clearInterval(timer)
   timer = undefined
 }

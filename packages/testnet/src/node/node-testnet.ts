@@ -1,23 +1,40 @@
 /** A test network whose hosts have Node's sockets. */
 
-import { setImmediate } from 'node:timers'
 import { clockOf, Testnet } from '../testnet.ts'
 import type { TestnetOptions } from '../testnet.ts'
 import { NodeHost } from './node-host.ts'
+import type { Exposed, ProgramTime } from './node-host.ts'
+import { realTimers } from './originals.ts'
 import { isWorkPending, watchPendingWork } from './pending-work.ts'
+
+/** Options of `createTestnet`. */
+export interface NodeTestnetOptions extends TestnetOptions {
+  /**
+   * Whose time programs see inside of `host.run`: with `net` (the default) `setTimeout`, `AbortSignal.timeout`, `Date` and their
+   * kin follow the net's clock; with `platform` they are real. With `clock: 'ambient'` they are the platform's in any case.
+   */
+  timers?: ProgramTime
+}
+
+const turn = (run: () => void): void => void realTimers.setImmediate(run)
 
 /** See above. */
 export class NodeTestnet extends Testnet<NodeHost> {
   readonly #watch: Disposable
 
-  constructor(options: TestnetOptions) {
-    // The import stays real under fake timers, which replace the global.
-    const clock = clockOf({ busy: isWorkPending, ...options }, (run) => void setImmediate(run))
-    super(options, clock, (net, name, of) => new NodeHost(net, name, of))
+  constructor(options: NodeTestnetOptions) {
+    const { timers = 'net' } = options
+    const clock = clockOf({ busy: isWorkPending, ...options }, turn)
+    super(options, clock, (net, name, of) => new NodeHost(net, name, { ...of, timers }))
     this.#watch = watchPendingWork()
   }
 
-  /** Ends the connections that `fetch` keeps for later, on all hosts. */
+  /** Bridges a port of a host to one of the real 127.0.0.1: `host.expose(port)`. */
+  expose(host: NodeHost | string, port: number): Promise<Exposed> {
+    return this.get(host instanceof NodeHost ? host.name : host).expose(port)
+  }
+
+  /** Ends the connections that `fetch` and agents of hosts keep for later, on all hosts. */
   async closePools(): Promise<void> {
     for (const host of this.hosts) await host.closePool()
     await this.settle()
@@ -46,6 +63,6 @@ export class NodeTestnet extends Testnet<NodeHost> {
  * console.assert((await response.text()) === 'hello')
  * ```
  */
-export function createTestnet(options: TestnetOptions = {}): NodeTestnet {
+export function createTestnet(options: NodeTestnetOptions = {}): NodeTestnet {
   return new NodeTestnet(options)
 }

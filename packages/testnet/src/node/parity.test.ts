@@ -1,60 +1,14 @@
 /** What Node's sockets do, once over the kernel's loopback and once over a test network: the same claims must hold for both. */
 
-import dgram from 'node:dgram'
-import dns from 'node:dns'
 import { once } from 'node:events'
-import http from 'node:http'
-import http2 from 'node:http2'
-import https from 'node:https'
 import net from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
-import tls from 'node:tls'
+import type { Server, Socket } from 'node:net'
+import { text as textOf } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { certificate } from '../../test/certificate.ts'
-import { createTestnet } from './node-testnet.ts'
-import type { NodeTestnet } from './node-testnet.ts'
+import { listenAt, PLACES, portOf } from './places.ts'
+import type { Place } from './places.ts'
 
-interface Place {
-  /** Runs as the server's program, as the client's. */
-  server: <T>(run: () => T) => T
-  client: <T>(run: () => T) => T
-  /** The server's address. */
-  readonly ip: string
-  close(): Promise<void>
-}
-
-function loopback(): Place {
-  return {
-    server: (run) => run(),
-    client: (run) => run(),
-    ip: '127.0.0.1',
-    close: () => Promise.resolve(),
-  }
-}
-
-function virtual(): Place {
-  const testnet: NodeTestnet = createTestnet()
-  const [server, client] = [testnet.host('server.test'), testnet.host('client.test')]
-  return {
-    server: (run) => server.run(run),
-    client: (run) => client.run(run),
-    ip: server.ip,
-    close: () => testnet.close(),
-  }
-}
-
-const portOf = (server: Server): number => (server.address() as AddressInfo).port
-
-async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
-  const parts: Buffer[] = []
-  for await (const part of stream) parts.push(part)
-  return Buffer.concat(parts).toString()
-}
-
-describe.each<[string, () => Place]>([
-  ['the loopback of the kernel', loopback],
-  ['a test network', virtual],
-])('over %s', (_, make) => {
+describe.each(PLACES)('over %s', (_, make) => {
   let place: Place
   const servers: Server[] = []
 
@@ -69,9 +23,7 @@ describe.each<[string, () => Place]>([
 
   async function listening<S extends Server>(server: S): Promise<S> {
     servers.push(server)
-    place.server(() => server.listen(0, place.ip))
-    await once(server, 'listening')
-    return server
+    return listenAt(place, server)
   }
 
   const connected = (server: Server, options: object = {}): Socket =>
@@ -221,110 +173,104 @@ describe.each<[string, () => Place]>([
     expect(server.address()).toBeNull()
   })
 
-  it('http answers over one kept connection', async () => {
+  it('the local port can be chosen, and is the peer’s remote port', async () => {
+    const server = await listening(net.createServer((socket) => socket.end()))
+    const free = await listening(net.createServer())
+    const localPort = portOf(free)
+    free.close()
+    await once(free, 'close')
+    const accepted = once(server, 'connection') as Promise<[Socket]>
+    const socket = connected(server, { localPort })
+    await once(socket, 'connect')
+    const [peer] = await accepted
+    expect([socket.localPort, peer.remotePort]).toEqual([localPort, localPort])
+    socket.destroy()
+  })
+
+  it('a write after the end is refused with ERR_STREAM_WRITE_AFTER_END, and destroys', async () => {
+    const server = await listening(net.createServer((socket) => socket.resume()))
+    const socket = connected(server)
+    await once(socket, 'connect')
+    socket.end()
+    const failed = new Promise<Error>((resolve) => {
+      socket.once('error', resolve)
+    })
+    socket.write('late')
+    expect(await failed).toMatchObject({ code: 'ERR_STREAM_WRITE_AFTER_END' })
+  })
+
+  it('destroying with bytes unread resets the peer', async () => {
     const server = await listening(
-      http.createServer((request, response) => {
-        response.end(`${request.method} ${request.url} ${request.socket.remotePort}`)
+      net.createServer({ pauseOnConnect: true }, (socket) => {
+        // The bytes are in the kernel's buffer by then.
+        setTimeout(() => socket.destroy(), 50)
       }),
     )
-    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-    const get = async (path: string): Promise<string> => {
-      const request = place.client(() =>
-        http.get({ host: place.ip, port: portOf(server), path, agent }),
-      )
-      const [response] = (await once(request, 'response')) as [http.IncomingMessage]
-      return textOf(response)
+    const socket = connected(server)
+    socket.write('never read')
+    const failed = new Promise<Error>((resolve) => {
+      socket.once('error', resolve)
+    })
+    expect(await failed).toMatchObject({ code: 'ECONNRESET' })
+  })
+
+  it('destroyed while it connects, a socket closes without an error', async () => {
+    const server = await listening(net.createServer())
+    const socket = connected(server)
+    const events: string[] = []
+    for (const event of ['connect', 'error', 'close'] as const) {
+      socket.on(event, () => events.push(event))
     }
-    const [first, second] = [await get('/a'), await get('/b')]
-    expect(first).toMatch(/^GET \/a \d+$/)
-    expect(second.split(' ')[2]).toBe(first.split(' ')[2])
-    agent.destroy()
-    server.closeAllConnections()
+    socket.destroy()
+    await once(socket, 'close')
+    expect(events).toEqual(['close'])
   })
 
-  it('fetch gets a streamed body', async () => {
+  it('strings go out in their encoding, and come as text where setEncoding asks', async () => {
+    const server = await listening(net.createServer((socket) => socket.pipe(socket)))
+    const socket = connected(server)
+    socket.setEncoding('utf8')
+    socket.write('6e65746b6974', 'hex')
+    socket.end(' é')
+    let text = ''
+    for await (const part of socket as AsyncIterable<string>) text += part
+    expect(text).toBe('netkit é')
+  })
+
+  it('allowHalfOpen of a client lets it write after the server’s FIN', async () => {
+    const accepted: Promise<string>[] = []
     const server = await listening(
-      http.createServer((_request, response) => {
-        response.write('one ')
-        setImmediate(() => response.end('two'))
+      net.createServer({ allowHalfOpen: true }, (socket) => {
+        socket.end('bye')
+        accepted.push(textOf(socket))
       }),
     )
-    const response = await place.client(() => fetch(`http://${place.ip}:${portOf(server)}/`))
-    expect(await response.text()).toBe('one two')
-    server.closeAllConnections()
+    const socket = connected(server, { allowHalfOpen: true })
+    expect(await textOf(socket)).toBe('bye')
+    socket.end('still talking')
+    expect(await accepted[0]).toBe('still talking')
   })
 
-  it('tls verifies the name and carries bytes', async () => {
-    const server = await listening(
-      tls.createServer(certificate, (socket) => {
-        socket.pipe(socket)
-      }),
-    )
-    const socket = place.client(() =>
-      tls.connect({
-        port: portOf(server),
-        host: place.ip,
-        servername: 'server.test',
-        ca: certificate.cert,
-      }),
-    )
-    await once(socket, 'secureConnect')
-    expect(socket.authorized).toBe(true)
-    socket.end('secret')
-    expect(await textOf(socket)).toBe('secret')
+  it('maxConnections drops what comes beyond', async () => {
+    const server = await listening(net.createServer((socket) => socket.resume()))
+    server.maxConnections = 1
+    const first = connected(server)
+    await once(first, 'connect')
+    const dropped = once(server, 'drop')
+    const second = connected(server)
+    second.on('error', () => {})
+    await dropped
+    await once(second, 'close')
+    expect(first.destroyed).toBe(false)
+    first.destroy()
   })
 
-  it('https and its certificate errors', async () => {
-    const server = await listening(
-      https.createServer(certificate, (_request, response) => response.end('safe')),
-    )
-    const get = (options: object): http.ClientRequest =>
-      place.client(() =>
-        https.get({ host: place.ip, port: portOf(server), agent: false, ...options }),
-      )
-    const request = get({ servername: 'server.test', ca: certificate.cert })
-    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
-    expect(await textOf(response)).toBe('safe')
-    const refused = new Promise<Error>((resolve) => {
-      get({}).once('error', resolve)
-    })
-    expect(await refused).toMatchObject({ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
-    server.closeAllConnections()
-  })
-
-  it('http2 multiplexes requests over one session', async () => {
-    const server = http2.createServer((request, response) => response.end(request.url))
-    servers.push(server)
-    place.server(() => server.listen(0, place.ip))
-    await once(server, 'listening')
-    const session = place.client(() => http2.connect(`http://${place.ip}:${portOf(server)}`))
-    const answers = await Promise.all(
-      ['/a', '/b', '/c'].map((path) => textOf(session.request({ ':path': path }))),
-    )
-    expect(answers).toEqual(['/a', '/b', '/c'])
-    session.close()
-  })
-
-  it('datagrams are answered to their sender', async () => {
-    const server = place.server(() => dgram.createSocket('udp4'))
-    server.on('message', (bytes, from) => server.send(bytes, from.port, from.address))
-    place.server(() => server.bind(0, place.ip))
-    await once(server, 'listening')
-    const client = place.client(() => dgram.createSocket('udp4'))
-    expect(client).toBeInstanceOf(dgram.Socket)
-    const answer = once(client, 'message') as Promise<[Buffer, dgram.RemoteInfo]>
-    place.client(() => client.send('ping', server.address().port, place.ip))
-    const [bytes, from] = await answer
-    expect(bytes.toString()).toBe('ping')
-    expect(from).toMatchObject({ address: place.ip, family: 'IPv4', size: 4 })
-    client.close()
-    server.close()
-  })
-
-  it('dns.lookup takes addresses as they are', async () => {
-    expect(await place.client(() => dns.promises.lookup(place.ip))).toEqual({
-      address: place.ip,
-      family: 4,
-    })
+  it('ports that are none are refused at once', () => {
+    for (const run of [
+      () => place.client(() => net.connect({ port: 70_000, host: place.ip })),
+      () => place.server(() => net.createServer().listen(70_000)),
+    ]) {
+      expect(run).toThrow(expect.objectContaining({ code: 'ERR_SOCKET_BAD_PORT' }))
+    }
   })
 })

@@ -1,24 +1,56 @@
-/** Work of the thread pool that will come back: virtual time waits for it. */
+/**
+ * Work of the thread pool that will come back: virtual time waits for it.
+ *
+ * ```
+ *   file, key, hash, …  one resource per job      init ─▶ pending ─▶ after
+ *   zlib                one resource per stream   write ─▶ pending ─▶ before (its callback may write again)
+ * ```
+ */
 
 import { createHook } from 'node:async_hooks'
 
 const KINDS = new Set(
   (
-    'FSREQCALLBACK FSREQPROMISE PBKDF2REQUEST SCRYPTREQUEST HKDFREQUEST RANDOMBYTESREQUEST RANDOMPRIMEREQUEST ' +
-    'HASHREQUEST KEYPAIRGENREQUEST SIGNREQUEST CIPHERREQUEST DERIVEBITSREQUEST KEYGENREQUEST'
+    'FSREQCALLBACK FSREQPROMISE FILEHANDLECLOSEREQ PBKDF2REQUEST SCRYPTREQUEST HKDFREQUEST ARGON2REQUEST RANDOMBYTESREQUEST RANDOMPRIMEREQUEST ' +
+    'CHECKPRIMEREQUEST HASHREQUEST KEYPAIRGENREQUEST KEYGENREQUEST SIGNREQUEST VERIFYREQUEST CIPHERREQUEST DERIVEBITSREQUEST'
   ).split(' '),
 )
 
+/** zlib's native handle, as far as it is used; Brotli's and Zstandard's are alike. */
+interface ZlibHandle {
+  write: (...args: unknown[]) => unknown
+}
+
 const pending = new Set<number>()
-const done = (id: number): void => void pending.delete(id)
 let users = 0
 const hook = createHook({
-  init(id, type) {
+  init(id, type, _trigger, resource) {
     if (KINDS.has(type)) pending.add(id)
+    else if (type === 'ZLIB') countWrites(id, resource as ZlibHandle)
   },
-  after: done,
-  destroy: done,
+  before(id) {
+    if (streams.has(id)) pending.delete(id)
+  },
+  after(id) {
+    if (!streams.has(id)) pending.delete(id)
+  },
+  destroy(id) {
+    streams.delete(id)
+    pending.delete(id)
+  },
 })
+
+/** Streams of zlib that were made while somebody watched. */
+const streams = new Set<number>()
+
+function countWrites(id: number, handle: ZlibHandle): void {
+  streams.add(id)
+  const { write } = handle
+  handle.write = function counted(this: ZlibHandle, ...args) {
+    pending.add(id)
+    return write.apply(this, args)
+  }
+}
 
 /** Watches until the result is disposed of. */
 export function watchPendingWork(): Disposable {

@@ -6,9 +6,10 @@ import type { SocketOptions } from 'node:dgram'
 import { EventEmitter } from 'node:events'
 import { isIP } from 'node:net'
 import { Block, socketError } from '@netkit/core'
-import type { DatagramPort, IpEndpoint } from '@netkit/core'
+import type { DatagramPort, IpEndpoint, Network } from '@netkit/core'
+import { callSite } from '../call-site.ts'
 import { hold, release } from './keep-alive.ts'
-import { withErrno } from './node-error.ts'
+import { assertPort, withErrno } from './node-error.ts'
 import type { SocketHost } from './socket-host.ts'
 
 type SendCallback = (error: Error | null, bytes?: number) => void
@@ -79,15 +80,15 @@ class VirtualDgram extends EventEmitter {
     if (callback !== undefined) this.once('connect', callback)
     const connect = async (): Promise<void> => {
       const ip = await this.#resolve(address)
-      await this.#bind('0.0.0.0', 0)
-      this.#peer = { ip, port }
+      await this.#rebind(own({ ip, port }, this.#host))
       this.#scope.runInAsyncScope(() => this.emit('connect'))
     }
     void connect().catch(this.#failed)
   }
 
   disconnect(): void {
-    this.#peer = undefined
+    if (this.#peer === undefined) throw notConnected()
+    void this.#rebind(undefined).catch(this.#failed)
   }
 
   send(message: Bytes, ...rest: unknown[]): void {
@@ -104,11 +105,7 @@ class VirtualDgram extends EventEmitter {
       bytes = bytes.subarray(offset, offset + length)
     }
     const port = numbers[hasRange ? 2 : 0]
-    if (!isConnected && (port === undefined || port <= 0 || port > 65_535)) {
-      throw Object.assign(new RangeError(`Port should be > 0 and < 65536. Received ${port}.`), {
-        code: 'ERR_SOCKET_BAD_PORT',
-      })
-    }
+    if (!isConnected) assertPort(port, 1)
     const send = async (): Promise<void> => {
       try {
         const bound = await this.#bind('0.0.0.0', 0)
@@ -137,7 +134,7 @@ class VirtualDgram extends EventEmitter {
     if (this.#peer !== undefined) {
       return { address: this.#peer.ip, port: this.#peer.port, family: 'IPv4' }
     }
-    throw Object.assign(new Error('Not connected'), { code: 'ERR_SOCKET_DGRAM_NOT_CONNECTED' })
+    throw notConnected()
   }
 
   close(callback?: () => void): this {
@@ -190,29 +187,42 @@ class VirtualDgram extends EventEmitter {
   }
 
   #bind(address: string, port: number): Promise<DatagramPort> {
-    this.#binding ??= this.#bindNow(address, port)
+    this.#binding ??= this.#bindNow(this.#host.networkAt(callSite()), address, port)
     return this.#binding
   }
 
-  async #bindNow(address: string, port: number): Promise<DatagramPort> {
-    const bound = await this.#host.network.bind({ ip: await this.#resolve(address), port })
+  /** A port of the stack is connected or not from the start: the same number is bound anew. */
+  async #rebind(peer: IpEndpoint | undefined): Promise<void> {
+    const network = this.#host.networkAt(callSite())
+    const bound = await this.#binding
+    await bound?.close()
+    this.#peer = peer
+    const { ip, port } = bound?.local ?? { ip: '0.0.0.0', port: 0 }
+    this.#binding = this.#bindNow(network, ip, port)
+    await this.#binding
+  }
+
+  async #bindNow(network: Network, address: string, port: number): Promise<DatagramPort> {
+    const ip = await this.#resolve(address)
+    const connected = this.#peer
+    const isFirst = this.#port === undefined
+    const bound = await network.bind({ ip, port }, connected === undefined ? {} : { connected })
     if (this.#isClosed) {
       await bound.close()
       return bound
     }
     this.#port = bound
     hold(this)
-    bound.onMessage((bytes, { ip, port: from }) => {
-      const info = { address: ip, port: from, family: 'IPv4', size: bytes.length }
+    bound.onMessage((bytes, from) => {
+      const info = { address: from.ip, port: from.port, family: 'IPv4', size: bytes.length }
       const message = Buffer.from(bytes)
-      if (this.#peer !== undefined && (this.#peer.ip !== ip || this.#peer.port !== from)) return
       this.#scope.runInAsyncScope(() => this.emit('message', message, info))
     })
     bound.onError(({ error }) => {
       // As on Linux: an unconnected socket hears nothing of ICMP.
       if (this.#peer !== undefined) this.#failed(error)
     })
-    this.#scope.runInAsyncScope(() => this.emit('listening'))
+    if (isFirst) this.#scope.runInAsyncScope(() => this.emit('listening'))
     return bound
   }
 
@@ -233,6 +243,9 @@ class VirtualDgram extends EventEmitter {
 
 // A real dgram.Socket opens a descriptor in its constructor; this one only has its name and its type.
 Object.setPrototypeOf(VirtualDgram.prototype, DgramSocket.prototype)
+
+const notConnected = (): Error =>
+  Object.assign(new Error('Not connected'), { code: 'ERR_SOCKET_DGRAM_NOT_CONNECTED' })
 
 const own = (to: IpEndpoint, host: SocketHost): IpEndpoint =>
   to.ip.startsWith('127.') ? { ...to, ip: host.ip } : to

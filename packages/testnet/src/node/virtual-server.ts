@@ -10,9 +10,10 @@ import type { Server } from 'node:net'
 import { isIP } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import { isIpEndpoint } from '@netkit/core'
-import type { ByteStream, Listening } from '@netkit/core'
+import type { ByteStream, Listening, Network } from '@netkit/core'
+import { callSite } from '../call-site.ts'
 import { hold, release } from './keep-alive.ts'
-import { withErrno } from './node-error.ts'
+import { assertPort, withErrno } from './node-error.ts'
 import type { SocketHost } from './socket-host.ts'
 import { acceptedSocket, keepOpenBelowTls } from './virtual-socket.ts'
 
@@ -80,6 +81,7 @@ export function listenOn(
 ): Server | undefined {
   const target = listenArguments(args)
   if (target === undefined || target.path !== undefined) return undefined
+  assertPort(target.port ?? 0)
   const internals = server as unknown as ServerInternals
   // oxlint-disable-next-line no-underscore-dangle -- the name is Node's
   if (internals._handle !== null && internals._handle !== undefined) {
@@ -94,7 +96,7 @@ export function listenOn(
   // oxlint-disable-next-line no-underscore-dangle -- as above
   internals._connections ??= 0
   target.signal?.addEventListener('abort', () => server.close(), { once: true })
-  void bind(host, server, handle, target)
+  void bind(host, server, handle, target, host.networkAt(callSite()))
   return server
 }
 
@@ -103,6 +105,7 @@ async function bind(
   server: Server,
   handle: ListenHandle,
   target: ListenTarget,
+  network: Network,
 ): Promise<void> {
   const scope = new AsyncResource('NETKITSERVER')
   const internals = server as unknown as ServerInternals
@@ -114,7 +117,7 @@ async function bind(
     const ip = isIP(name) === 0 ? ((await host.resolver.resolve(name))[0] ?? '') : name
     const { backlog } = target
     const options = backlog === undefined ? {} : { backlog }
-    const listening = await host.network.listen({ ip, port }, accept, options)
+    const listening = await network.listen({ ip, port }, accept, options)
     handle.listening = listening
     if (handle.isClosed) void listening.close()
     else scope.runInAsyncScope(() => server.emit('listening'))
@@ -131,8 +134,11 @@ function accepted(host: SocketHost, server: Server, stream: ByteStream): void {
   const { maxConnections, allowHalfOpen, pauseOnConnect } = internals
   // oxlint-disable-next-line no-underscore-dangle -- as above
   if (maxConnections !== undefined && internals._connections >= maxConnections) {
-    stream.reset()
-    server.emit('drop')
+    const socket = acceptedSocket(host, stream, { allowHalfOpen: true, pauseOnCreate: true })
+    const { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily } = socket
+    socket.destroy()
+    const local = { localAddress, localPort, localFamily }
+    server.emit('drop', { ...local, remoteAddress, remotePort, remoteFamily })
     return
   }
   const socket = acceptedSocket(host, stream, { allowHalfOpen, pauseOnCreate: pauseOnConnect })

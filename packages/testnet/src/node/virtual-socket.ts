@@ -17,10 +17,19 @@ import { AsyncResource } from 'node:async_hooks'
 import { isIP, Socket } from 'node:net'
 import type { AddressInfo, LookupFunction, SocketConstructorOpts } from 'node:net'
 import { Block, ipFamily, isIpEndpoint, socketError } from '@netkit/core'
-import type { ByteStream, CloseReason, Endpoint, ReadTarget, Room, Timer } from '@netkit/core'
+import type {
+  ByteStream,
+  CloseReason,
+  Endpoint,
+  Network,
+  ReadTarget,
+  Room,
+  Timer,
+} from '@netkit/core'
+import { callSite } from '../call-site.ts'
 import { SOCKET_QUEUE_BYTES, SOCKET_READ_BYTES } from '../limits.ts'
 import { hold, release } from './keep-alive.ts'
-import { withErrno } from './node-error.ts'
+import { assertPort, withErrno } from './node-error.ts'
 import type { SocketHost } from './socket-host.ts'
 
 const STATE: unique symbol = Symbol('netkit virtual socket')
@@ -66,11 +75,12 @@ export class VirtualSocket extends Socket {
 
   override connect(...args: unknown[]): this {
     const [target, callback] = connectArguments(args)
+    assertPort(target.port)
     if (callback !== undefined) this.once('connect', callback)
     this.connecting = true
     if (target.timeout !== undefined) this.setTimeout(target.timeout)
     hold(this)
-    void open(this, target)
+    void open(this, target, this[STATE].host.networkAt(callSite()))
     return this
   }
 
@@ -130,9 +140,9 @@ export class VirtualSocket extends Socket {
     release(this)
     if (stream === undefined) state.cancel.abort(new Error('the socket was destroyed'))
     else if (!state.isClosed) {
-      // close(2) sends FIN, but RST where bytes that arrived were not read (RFC 2525 2.17).
-      if (error === null && this.readableEnded) stream.end()
-      else if (!(error === null && endOrderly(this, stream))) stream.reset()
+      // close(2), with or without an error: FIN, but RST where bytes that arrived were not read (RFC 2525 2.17).
+      if (this.readableEnded) stream.end()
+      else if (!endOrderly(this, stream)) stream.reset()
     }
     // oxlint-disable-next-line no-underscore-dangle -- as above
     super._destroy(error, callback)
@@ -202,7 +212,7 @@ function shown(show: (state: SocketState) => unknown): PropertyDescriptor {
   }
 }
 
-async function open(socket: VirtualSocket, target: ConnectTarget): Promise<void> {
+async function open(socket: VirtualSocket, target: ConnectTarget, network: Network): Promise<void> {
   const state = socket[STATE]
   const { host, cancel } = state
   const { port, localAddress, localPort, signal } = target
@@ -217,7 +227,7 @@ async function open(socket: VirtualSocket, target: ConnectTarget): Promise<void>
         : { ip: localAddress ?? host.ip, port: localPort ?? 0 }
     const all = signal === undefined ? cancel.signal : AbortSignal.any([signal, cancel.signal])
     const to = { ip, port: Number(port) }
-    const stream = await host.network.connect(to, { signal: all, ...(from && { from }) })
+    const stream = await network.connect(to, { signal: all, ...(from && { from }) })
     if (socket.destroyed) stream.reset()
     else state.scope.runInAsyncScope(() => connected(socket, stream))
   } catch (error) {
@@ -289,6 +299,13 @@ export function takeOver(socket: Socket, host: SocketHost): VirtualSocket {
   })
   if (timeout !== undefined && timeout > 0) virtual.setTimeout(timeout)
   return virtual
+}
+
+/** Where a virtual socket belongs; `undefined` for whatever else. */
+export function placeOf(
+  socket: unknown,
+): { readonly host: SocketHost; readonly scope: AsyncResource } | undefined {
+  return socket instanceof VirtualSocket ? socket[STATE] : undefined
 }
 
 /** A socket of the host that is not connected. */

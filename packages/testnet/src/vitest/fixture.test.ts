@@ -52,7 +52,7 @@ describe('the net of a test', () => {
     await app.listen(createServer(), 80)
     const folder = mkdtempSync(join(tmpdir(), 'netkit-test-'))
     try {
-      const report = reportFailure(net, 'my test: fails', folder)
+      const report = reportFailure(net, 'my test: fails', 'vitest run -t "my test: fails"', folder)
       expect(report).toMatch(/TESTNET_SEED=0x[\da-f]{8} vitest run -t "my test: fails"/)
       expect(report).toMatch(/app +tcp +0[.]0[.]0[.]0:80 +\* +LISTEN/)
       const file = /packets: (.*)/.exec(report)?.[1] ?? ''

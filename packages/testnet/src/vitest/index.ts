@@ -4,11 +4,11 @@
  * @packageDocumentation
  */
 
-import { NetkitError } from '@netkit/core'
 import { expect, test as base } from 'vitest'
 import type { TestAPI } from 'vitest'
 import { reportFailure, seedFor } from '../node/failure-report.ts'
 import { blockRealNetwork } from '../node/install.ts'
+import { assertNoLeaks, leaksOf } from '../node/leaks.ts'
 import { createTestnet } from '../node/node-testnet.ts'
 import type { NodeTestnet } from '../node/node-testnet.ts'
 import { matches } from '../packet.ts'
@@ -19,52 +19,28 @@ import type { Tap } from '../tap.ts'
 export interface TestnetFixtures {
   /**
    * A net of the test's own, seeded from its name, with the real network out of reach. A test that passes must have closed the
-   * connections it opened; of one that fails, the capture is kept and the failure is annotated with how to see it again.
+   * connections it opened; of one that fails, the capture is kept, and its message says how to see it again.
    */
   net: NodeTestnet
 }
 
 /** `test` of vitest, with `net`. */
 export const test: TestAPI<TestnetFixtures> = base.extend<TestnetFixtures>({
-  net: async ({ task, annotate }, use) => {
-    const block = blockRealNetwork()
-    const net = createTestnet({ seed: seedFor(task.name) })
-    try {
-      await use(net)
-      if (task.result?.state === 'fail') {
-        await annotate(reportFailure(net, task.name), 'error')
-      } else {
-        await net.closePools()
-        assertNoLeaks(net)
-      }
-    } finally {
-      block[Symbol.dispose]()
-      await net.close()
-    }
+  net: async ({ task }, use) => {
+    // oxlint-disable-next-line no-underscore-dangle -- held until the end of the scope, and not used otherwise
+    using _block = blockRealNetwork()
+    await using net = createTestnet({ seed: seedFor(task.name) })
+    const report = (): string =>
+      reportFailure(net, task.name, `vitest run -t ${JSON.stringify(task.name)}`)
+    await use(net)
+    // A test that is over takes no annotations: the report goes where the reader looks, below the first error.
+    const [error] = task.result?.errors ?? []
+    if (error !== undefined) error.message += `\n\n${report()}`
+    else await assertNoLeaks(net, report)
   },
 })
 
 export { expect }
-
-/** Connections that a test opened and left. Listeners end with the net. */
-function leaksOf(net: NodeTestnet): string[] {
-  return net
-    .leaks()
-    .filter(({ protocol, state }) => protocol === 'tcp' && state !== 'LISTEN')
-    .map(
-      ({ host, local, openedAt }) =>
-        `${host}: port ${'port' in local ? local.port : ''}, opened at ${openedAt}`,
-    )
-}
-
-function assertNoLeaks(net: NodeTestnet): void {
-  const leaks = leaksOf(net)
-  if (leaks.length === 0) return
-  throw new NetkitError(
-    'NETKIT_TESTNET_LEAK',
-    `The test left ${leaks.length} connections open. End them before it is over:\n${leaks.join('\n')}`,
-  )
-}
 
 interface TestnetMatchers<R = unknown> {
   /** A tap has a packet that matches. */
