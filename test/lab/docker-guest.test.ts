@@ -77,6 +77,39 @@ describe('an engine behind the gateway', unless(missing), () => {
     await expect(page(port)).rejects.toThrow('fetch failed')
   })
 
+  test('an address of the host’s is bound there alone, and is what clients read', async () => {
+    const run = ['run', '-d', '--name', 'web', '-p', '127.0.0.1:0:80', ENGINE_IMAGE]
+    expect(await docker(...run, 'httpd', '-f', '-p', '80', '-h', '/www')).toMatchObject({ code: 0 })
+    const { stdout } = await docker('port', 'web')
+    expect(stdout).toMatch(/^80\/tcp -> 127\.0\.0\.1:\d+\n$/)
+    const port = await portOf('web')
+    expect((await docker('ps', '--format', '{{.Ports}}')).stdout).toBe(
+      `127.0.0.1:${port}->80/tcp\n`,
+    )
+    expect((await docker('inspect', '--format', '{{.Config.Labels}}', 'web')).stdout).toBe(
+      'map[]\n',
+    )
+    expect(await page(port)).toBe('published\n')
+    await expect(fetch(`http://[::1]:${port}/`)).rejects.toThrow('fetch failed')
+    await docker('rm', '-f', 'web')
+  })
+
+  test('of a range, a number that the host has in use is passed over', async () => {
+    const taken = createServer((_, response) => response.end('not a container\n'))
+    taken.listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port: first } = taken.address() as AddressInfo
+    const run = ['run', '-d', '--name', 'web', '-p', `${first}-${first + 20}:80`, ENGINE_IMAGE]
+    expect(await docker(...run, 'httpd', '-f', '-p', '80', '-h', '/www')).toMatchObject({ code: 0 })
+    const port = await portOf('web')
+    expect(port).toBeGreaterThan(first)
+    expect(await page(port)).toBe('published\n')
+    expect(await page(first)).toBe('not a container\n')
+    await docker('rm', '-f', 'web')
+    taken.closeAllConnections()
+    taken.close()
+  })
+
   test('a container reaches a server of the host by host.docker.internal', async () => {
     const server = createServer((request, response) => response.end(`seen ${request.url}\n`))
     server.listen(0, '127.0.0.1')

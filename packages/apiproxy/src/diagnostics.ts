@@ -40,6 +40,7 @@ export const apiRequests: DiagnosticsChannel<ApiRequestEvent> =
 /** A port of a container that could not be published, or a failure of the engine's event stream. */
 export interface ApiTroubleEvent {
   readonly what: 'port-conflict' | 'engine-unreachable' | 'release-failed' | 'sync-failed'
+  /** Id of the container or the service. */
   readonly container?: string
   readonly error: unknown
 }

@@ -23,6 +23,8 @@ export type {
   Outcome,
 } from './inspection.ts'
 export type { PublishedBinding } from './ports/container-ports.ts'
+export { createEngineHook } from './ports/engine-hook.ts'
+export type { EngineHook, EngineHookOptions, HookedPort } from './ports/engine-hook.ts'
 export { inspectPorts } from './ports/port-inspector.ts'
 export type { PortInspector, PortInspectorOptions } from './ports/port-inspector.ts'
 export type { PublicationOptions } from './ports/publications.ts'

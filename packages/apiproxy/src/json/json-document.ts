@@ -33,9 +33,7 @@ export class JsonValue {
   /** The field of an object as the engine finds it; `undefined` when there is none, or when it is `null`. */
   field(name: string): JsonValue | undefined {
     if (this.#node.type !== 'object') return undefined
-    const found = (this.#node.children ?? []).filter(
-      ({ children }) => fold(String(children?.[0]?.value)) === fold(name),
-    )
+    const found = (this.#node.children ?? []).filter((child) => keyIs(child, name))
     if (found.length > 1) throw invalid(`names '${name}' more than once`)
     const value = found[0]?.children?.[1]
     return value === undefined || value.type === 'null'
@@ -75,11 +73,46 @@ export class JsonValue {
     return this.#node.type === 'string' ? String(this.#node.value) : undefined
   }
 
+  /** The value of a number; `undefined` for anything else. */
+  get number(): number | undefined {
+    return this.#node.type === 'number' ? Number(this.#node.value) : undefined
+  }
+
   /** Puts a string in its place. */
   replace(text: string): void {
-    this.#document.edit(this.#node.offset, this.#node.length, JSON.stringify(text))
+    this.replaceJson(text)
+  }
+
+  /** Puts any JSON in its place. Nothing inside may be edited besides. */
+  replaceJson(json: unknown): void {
+    this.#document.edit(this.#node.offset, this.#node.length, JSON.stringify(json))
+  }
+
+  /** Sets a field of an object, whether it is there, `null` or missing. */
+  set(name: string, json: unknown): void {
+    const { children = [], offset } = this.#node
+    const value = children.find((child) => keyIs(child, name))?.children?.[1]
+    if (value) this.#document.edit(value.offset, value.length, JSON.stringify(json))
+    else {
+      const text = `${JSON.stringify(name)}:${JSON.stringify(json)}${children.length > 0 ? ',' : ''}`
+      this.#document.edit(offset + 1, 0, text)
+    }
+  }
+
+  /** Takes a field out of an object. Only one may be taken out of each. */
+  remove(name: string): void {
+    const { children = [] } = this.#node
+    const at = children.findIndex((child) => keyIs(child, name))
+    const [before, own, after] = [children[at - 1], children[at], children[at + 1]]
+    if (own === undefined) return
+    const first = after === undefined && before ? before.offset + before.length : own.offset
+    const end = after?.offset ?? own.offset + own.length
+    this.#document.edit(first, end - first, '')
   }
 }
+
+const keyIs = ({ children }: Node, name: string): boolean =>
+  fold(String(children?.[0]?.value)) === fold(name)
 
 /** One JSON text and the edits to it. */
 export class JsonDocument {
@@ -111,7 +144,7 @@ export class JsonDocument {
     return this.#edits.length > 0
   }
 
-  /** For `JsonValue.replace`. */
+  /** For `JsonValue`. */
   edit(offset: number, length: number, text: string): void {
     this.#edits.push({ offset, length, text })
   }

@@ -1,6 +1,8 @@
 /** What a container publishes, read from the engine's own description of it (`GET /containers/{id}/json`). */
 
 import type { PortRequest } from '@netkit/core'
+import { askedHostIps, withHostIps } from './asked-host-ips.ts'
+import type { AskedBinding } from './asked-host-ips.ts'
 
 /** One port of a container on one address of the host. */
 export interface PublishedBinding {
@@ -8,13 +10,21 @@ export interface PublishedBinding {
   readonly containerPort: number
   /** As the user gave it; `''` for the default. */
   readonly hostIp: string
+  /** The number in the guest, where the engine has bound it, and on the host if it is free there. */
   readonly hostPort: number
+  /** Other numbers that will do on the host, first and last; 0 to 0 is any. None where the user gave one number. */
+  readonly others?: readonly [first: number, last: number]
+}
+
+/** Whose ports they are. */
+export interface PortOwner {
+  readonly id: string
+  readonly name: string
+  readonly kind: 'container' | 'service'
 }
 
 /** The part of an inspected container that matters here. */
-export interface ContainerPorts {
-  readonly id: string
-  readonly name: string
+export interface ContainerPorts extends PortOwner {
   readonly running: boolean
   /** Bindings with one number, known before the start. */
   readonly fixed: readonly PublishedBinding[]
@@ -24,41 +34,29 @@ export interface ContainerPorts {
   readonly bound: readonly PublishedBinding[]
 }
 
-interface Binding {
-  readonly HostIp?: string
-  readonly HostPort?: string
-}
+type BindingMap = Readonly<Record<string, readonly Partial<AskedBinding>[] | null>> | null
 
 interface Inspected {
   readonly Id?: string
   readonly Name?: string
   readonly State?: { readonly Running?: boolean }
+  readonly Config?: { readonly Labels?: Readonly<Record<string, string>> | null }
   readonly HostConfig?: {
     readonly NetworkMode?: string
     readonly PublishAllPorts?: boolean
-    readonly PortBindings?: Readonly<Record<string, readonly Binding[] | null>> | null
+    readonly PortBindings?: BindingMap
   }
-  readonly NetworkSettings?: {
-    readonly Ports?: Readonly<Record<string, readonly Binding[] | null>> | null
-  }
+  readonly NetworkSettings?: { readonly Ports?: BindingMap }
 }
 
 /** Modes in which the engine keeps the bindings and publishes nothing. */
 const unpublished = /^(?:host|none|container:.*)$/
 
-function bindingsOf(
-  map: Readonly<Record<string, readonly Binding[] | null>> | null | undefined,
-): { protocol: string; containerPort: number; hostIp: string; hostPort: string }[] {
-  return Object.entries(map ?? {}).flatMap(([key, list]) => {
-    const [port = '', protocol = 'tcp'] = key.split('/')
-    return (list ?? []).map(({ HostIp, HostPort }) => ({
-      protocol,
-      containerPort: Number(port),
-      hostIp: HostIp ?? '',
-      hostPort: HostPort ?? '',
-    }))
-  })
-}
+const bindingsOf = (map: BindingMap | undefined): [string, AskedBinding[]][] =>
+  Object.entries(map ?? {}).map(([key, list]) => [
+    key,
+    (list ?? []).map(({ HostIp = '', HostPort = '' }) => ({ HostIp, HostPort })),
+  ])
 
 const validPort = (text: string): boolean => /^\d{1,5}$/.test(text) && +text > 0 && +text < 65_536
 
@@ -66,47 +64,93 @@ const validPort = (text: string): boolean => /^\d{1,5}$/.test(text) && +text > 0
 export function containerPorts(json: unknown): ContainerPorts {
   const inspected = (json ?? {}) as Inspected
   const { NetworkMode = '', PublishAllPorts = false, PortBindings } = inspected.HostConfig ?? {}
-  const asked = unpublished.test(NetworkMode) ? [] : bindingsOf(PortBindings)
+  const isPublished = !unpublished.test(NetworkMode)
+  const own = askedHostIps(inspected.Config?.Labels)
+  const asked = new Map(
+    isPublished
+      ? bindingsOf(PortBindings).map(([key, list]) => [key, withHostIps(list, own[key])])
+      : [],
+  )
   const running = inspected.State?.Running ?? false
+  const all = [...asked.values()].flat()
   return {
+    kind: 'container',
     id: inspected.Id ?? '',
     name: (inspected.Name ?? '').replace(/^\//, ''),
     running,
     fixed: distinct(
-      asked
-        .filter(({ hostPort }) => validPort(hostPort))
-        .map((binding) => ({ ...binding, hostPort: Number(binding.hostPort) })),
+      [...asked].flatMap(([key, list]) =>
+        list
+          .filter(({ HostPort }) => validPort(HostPort))
+          .map((binding) => published(key, binding, Number(binding.HostPort))),
+      ),
     ),
     hasDynamic:
-      (PublishAllPorts && !unpublished.test(NetworkMode)) ||
-      asked.some(({ hostPort }) => !validPort(hostPort)),
+      (PublishAllPorts && isPublished) || all.some(({ HostPort }) => !validPort(HostPort)),
     bound: running
       ? distinct(
-          bindingsOf(inspected.NetworkSettings?.Ports)
-            .filter(({ hostPort }) => validPort(hostPort))
-            .map((binding) => ({
-              ...binding,
-              hostPort: Number(binding.hostPort),
-              hostIp: askedIp(binding, asked),
-            })),
+          bindingsOf(inspected.NetworkSettings?.Ports).flatMap(([key, list]) =>
+            boundBindings(key, asked.get(key) ?? [], list),
+          ),
         )
       : [],
   }
 }
 
-/** The engine reports the default address as the wildcards of both families. */
-function askedIp(
-  bound: { protocol: string; containerPort: number; hostIp: string },
-  asked: readonly { protocol: string; containerPort: number; hostIp: string }[],
-): string {
-  if (bound.hostIp !== '0.0.0.0' && bound.hostIp !== '::') return bound.hostIp
-  const explicit = asked.some(
-    ({ protocol, containerPort, hostIp }) =>
-      protocol === bound.protocol &&
-      containerPort === bound.containerPort &&
-      hostIp === bound.hostIp,
-  )
-  return explicit ? bound.hostIp : ''
+/**
+ * What the engine has bound of one container port, with the addresses that were asked for: it reports the default address as the
+ * wildcards of both families.
+ */
+export function boundBindings(
+  key: string,
+  asked: readonly AskedBinding[],
+  reported: readonly AskedBinding[],
+): PublishedBinding[] {
+  const chosen = asked.filter(({ HostPort }) => !validPort(HostPort))
+  const numbers = new Set(reported.map(({ HostPort }) => HostPort).filter(validPort))
+  const all = [...numbers].flatMap((text) => {
+    const number = Number(text)
+    const fixed = asked.filter(({ HostPort }) => validPort(HostPort) && Number(HostPort) === number)
+    if (fixed.length > 0) return fixed.map((binding) => published(key, binding, number))
+    const fitting = chosen.findIndex(({ HostPort }) => isWithin(HostPort, number))
+    const [binding] = fitting < 0 ? [] : chosen.splice(fitting, 1)
+    if (binding) return [published(key, binding, number)]
+    // Nobody has asked for it by name (`-P`).
+    const ips = reported.filter(({ HostPort }) => HostPort === text).map(({ HostIp }) => HostIp)
+    return ips.map((ip) => {
+      const HostIp = ip === '0.0.0.0' || ip === '::' ? '' : ip
+      return published(key, { HostIp, HostPort: '' }, number)
+    })
+  })
+  return distinct(all)
+}
+
+function published(
+  key: string,
+  { HostIp, HostPort }: AskedBinding,
+  number: number,
+): PublishedBinding {
+  const [port = '', protocol = 'tcp'] = key.split('/')
+  const others = validPort(HostPort) ? undefined : rangeOf(HostPort)
+  return {
+    protocol,
+    containerPort: Number(port),
+    hostIp: HostIp,
+    hostPort: number,
+    ...(others && { others }),
+  }
+}
+
+/** `''` and `0` are any number, `7000-7010` is a range. */
+function rangeOf(text: string): readonly [number, number] | undefined {
+  if (text === '' || /^0+$/.test(text)) return [0, 0]
+  const [, first = '', last = ''] = /^(\d+)-(\d+)$/.exec(text) ?? []
+  return validPort(first) && validPort(last) ? [Number(first), Number(last)] : undefined
+}
+
+function isWithin(text: string, number: number): boolean {
+  const range = rangeOf(text)
+  return range !== undefined && (range[1] === 0 || (number >= range[0] && number <= range[1]))
 }
 
 function distinct(bindings: readonly PublishedBinding[]): PublishedBinding[] {
@@ -122,12 +166,13 @@ export function bindingKey(binding: PublishedBinding): string {
 /** What to ask the publisher for. `sctp` is passed on as it is: the publisher says why it cannot be. */
 export function bindingRequest(
   binding: PublishedBinding,
+  port: number,
   defaultIp: string | readonly string[] | undefined,
 ): PortRequest {
   const ip = binding.hostIp === '' ? defaultIp : binding.hostIp
   return {
     protocol: binding.protocol as PortRequest['protocol'],
-    port: binding.hostPort,
+    port,
     ...(ip !== undefined && { ip }),
   }
 }

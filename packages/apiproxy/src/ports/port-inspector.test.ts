@@ -1,70 +1,10 @@
-import { ManualClock, memoryNetwork, readAll, writeAll } from '@netkit/core'
 import { describe, expect, test } from 'vitest'
-import { createApiProxy } from '../api-proxy.ts'
-import type { ApiTroubleEvent } from '../diagnostics.ts'
-import { containerPorts } from './container-ports.ts'
-import { inspectPorts } from './port-inspector.ts'
-import type { PortInspector } from './port-inspector.ts'
-import { ScriptedEngine, ScriptedPublisher } from './scripted-engine.test-support.ts'
-
-interface Rig extends AsyncDisposable {
-  readonly engine: ScriptedEngine
-  readonly publisher: ScriptedPublisher
-  readonly ports: PortInspector
-  readonly trouble: ApiTroubleEvent[]
-  readonly clock: ManualClock
-  /** One request through the proxy; `status body`. */
-  ask(line: string, body?: string): Promise<string>
-}
-
-async function rig(prepare: (engine: ScriptedEngine) => void = () => {}): Promise<Rig> {
-  const engine = new ScriptedEngine()
-  prepare(engine)
-  await engine.listen()
-  const publisher = new ScriptedPublisher()
-  const trouble: ApiTroubleEvent[] = []
-  const clock = new ManualClock()
-  const options = { network: engine.network, endpoint: engine.endpoint, clock }
-  const ports = inspectPorts({
-    engine: options,
-    publisher,
-    target: ({ hostPort }) => ({
-      network: engine.network,
-      to: { ip: '192.168.65.3', port: hostPort },
-    }),
-    onTrouble: (event) => trouble.push(event),
-  })
-  const proxy = createApiProxy({ engine: options, inspectors: [ports] })
-  const host = memoryNetwork()
-  await proxy.listen(host, { path: '/docker' })
-  return {
-    engine,
-    publisher,
-    ports,
-    trouble,
-    clock,
-    async ask(line, body = '') {
-      const client = await host.connect({ path: '/docker' })
-      await writeAll(
-        client,
-        `${line} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-      )
-      const answer = new TextDecoder().decode(await readAll(client))
-      client.end()
-      return `${answer.slice(9, 12)} ${answer.slice(answer.indexOf('\r\n\r\n') + 4)}`
-    },
-    async [Symbol.asyncDispose]() {
-      await ports.close()
-      await proxy.close()
-    },
-  }
-}
-
-const WEB = { '80/tcp': [{ HostIp: '', HostPort: '8080' }] }
+import { jsonOf, portRig, WEB } from './port-rig.test-support.ts'
+import type { Inspected, Listed } from './port-rig.test-support.ts'
 
 describe('a start through the proxy', () => {
   test('publishes before the client is told, and a stop gives the port back before it is told', async () => {
-    await using it = await rig((engine) => engine.add('web', WEB))
+    await using it = await portRig((engine) => engine.add('web', WEB))
     expect(await it.ask('POST /v1.51/containers/web/start')).toBe('204 ')
     expect(it.publisher.book.get(8080)).toEqual({
       owner: 'container name-of-web (web)',
@@ -77,7 +17,7 @@ describe('a start through the proxy', () => {
   })
 
   test('of a port that is taken: the engine is not asked, the answer names the holder', async () => {
-    await using it = await rig((engine) =>
+    await using it = await portRig((engine) =>
       engine.add('web', { ...WEB, '81/tcp': [{ HostIp: '', HostPort: '8081' }] }),
     )
     it.publisher.foreign.add(8081)
@@ -91,14 +31,14 @@ describe('a start through the proxy', () => {
   })
 
   test('that the engine refuses gives everything back, and passes its words', async () => {
-    await using it = await rig((engine) => engine.add('web', WEB))
+    await using it = await portRig((engine) => engine.add('web', WEB))
     it.engine.failure = 'no such runtime'
     expect(await it.ask('POST /containers/web/start')).toBe('500 {"message":"no such runtime"}')
     expect(it.publisher.book.size).toBe(0)
   })
 
   test('of a number that the engine chooses publishes the same number', async () => {
-    await using it = await rig((engine) =>
+    await using it = await portRig((engine) =>
       engine.add('web', { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] }),
     )
     expect(await it.ask('POST /containers/web/start')).toBe('204 ')
@@ -109,18 +49,53 @@ describe('a start through the proxy', () => {
     expect([...it.publisher.book.keys()]).toEqual([32_770])
   })
 
-  test('of a chosen number that the host cannot give: the container is stopped, the client reads why', async () => {
-    await using it = await rig((engine) =>
-      engine.add('web', { '80/tcp': [{ HostIp: '', HostPort: '7000-7010' }] }),
+  test.each([
+    ['', 50_000],
+    ['0', 50_000],
+    ['7000-7010', 7001],
+  ])(
+    'of %j whose number the host has in use: another that will do, and clients read that one',
+    async (asked, given) => {
+      await using it = await portRig((engine) =>
+        engine.add('web', { '80/tcp': [{ HostIp: '', HostPort: asked }] }),
+      )
+      it.engine.nextDynamic = 7000
+      it.publisher.foreign.add(7000)
+      expect(await it.ask('POST /containers/web/start')).toBe('204 ')
+      expect([...it.publisher.book.keys()]).toEqual([given])
+      const inspected = jsonOf(await it.ask('GET /containers/web/json')) as Inspected
+      expect(inspected.HostConfig.PortBindings).toEqual({
+        '80/tcp': [{ HostIp: '', HostPort: asked }],
+      })
+      expect(inspected.NetworkSettings.Ports).toEqual({
+        '80/tcp': [
+          { HostIp: '0.0.0.0', HostPort: String(given) },
+          { HostIp: '::', HostPort: String(given) },
+        ],
+      })
+      const [listed] = jsonOf(await it.ask('GET /containers/json')) as Listed[]
+      expect(listed?.Ports.map(({ IP, PublicPort }) => [IP, PublicPort])).toEqual([
+        ['0.0.0.0', given],
+        ['::', given],
+      ])
+      await it.ask('POST /containers/web/stop')
+      expect(it.publisher.book.size).toBe(0)
+    },
+  )
+
+  test('of a range that the host has in use whole: the container is stopped, the client reads why', async () => {
+    await using it = await portRig((engine) =>
+      engine.add('web', { '80/tcp': [{ HostIp: '', HostPort: '7000-7001' }] }),
     )
     it.publisher.foreign.add(7000)
+    it.publisher.foreign.add(7001)
     expect(await it.ask('POST /containers/web/start')).toMatch(/^500 .*by postgres/)
     expect(it.engine.calls).toEqual(['POST /containers/web/start', 'POST /containers/web/stop?t=0'])
     expect(it.publisher.book.size).toBe(0)
   })
 
   test('of a port whose last holder has just ended: its event need not have come', async () => {
-    await using it = await rig((engine) => {
+    await using it = await portRig((engine) => {
       engine.add('old', WEB)
       engine.add('new', WEB)
     })
@@ -132,7 +107,7 @@ describe('a start through the proxy', () => {
   })
 
   test('of 300 at once that want one port: one has it, 299 read why', async () => {
-    await using it = await rig((engine) => {
+    await using it = await portRig((engine) => {
       for (let i = 0; i < 300; i++) engine.add(`c${i}`, WEB)
     })
     const answers = await Promise.all(
@@ -144,14 +119,14 @@ describe('a start through the proxy', () => {
   })
 
   test('a name nobody knows is the engine’s to answer', async () => {
-    await using it = await rig()
+    await using it = await portRig()
     expect(await it.ask('POST /containers/none/start')).toBe(
       '404 {"message":"No such container: none"}',
     )
   })
 
   test('removal and networks: the body tells the container, whatever the case of its key', async () => {
-    await using it = await rig((engine) => engine.add('web', WEB, true))
+    await using it = await portRig((engine) => engine.add('web', WEB, true))
     await it.ask('POST /networks/front/connect', '{"container":"web"}')
     expect(it.publisher.book.get(8080)?.committed).toBe(true)
     expect(await it.ask('DELETE /containers/web?force=1')).toBe('204 ')
@@ -161,9 +136,9 @@ describe('a start through the proxy', () => {
 
 describe('what happens without the proxy', () => {
   test('containers that run already are adopted; those that die release', async () => {
-    await using it = await rig((engine) => engine.add('web', WEB, true))
+    await using it = await portRig((engine) => engine.add('web', WEB, true))
     await it.ports.synced
-    expect(it.ports.containers()).toEqual(['web'])
+    expect(it.ports.owners()).toEqual(['web'])
     await it.engine.event('die', 'web')
     await expect.poll(() => it.publisher.book.size).toBe(0)
     await it.engine.event('start', 'web')
@@ -173,7 +148,7 @@ describe('what happens without the proxy', () => {
   })
 
   test('after the engine’s restart the lists are compared again', async () => {
-    await using it = await rig((engine) => engine.add('web', WEB, true))
+    await using it = await portRig((engine) => engine.add('web', WEB, true))
     await it.ports.synced
     const web = it.engine.containers.get('web')
     if (web) web.running = false
@@ -185,7 +160,7 @@ describe('what happens without the proxy', () => {
   })
 
   test('a conflict that no client waits for is told, and the rest is published', async () => {
-    await using it = await rig((engine) => {
+    await using it = await portRig((engine) => {
       engine.add('web', WEB, true)
       engine.add('other', { '80/tcp': [{ HostIp: '', HostPort: '9090' }] }, true)
     })
@@ -193,54 +168,5 @@ describe('what happens without the proxy', () => {
     await it.ports.sync()
     expect(it.trouble[0]).toMatchObject({ what: 'port-conflict', container: 'web' })
     expect(it.publisher.book.has(9090)).toBe(true)
-  })
-})
-
-const bindings = (HostIp: string, HostPort: string): unknown => ({
-  Id: 'a',
-  Name: '/a',
-  HostConfig: { NetworkMode: 'bridge', PortBindings: { '80/tcp': [{ HostIp, HostPort }] } },
-})
-
-describe('bindings', () => {
-  test.each([
-    ['8080', 8080],
-    ['65535', 65_535],
-  ])('%s is known before the start', (port, number) => {
-    const { fixed, hasDynamic } = containerPorts(bindings('', port))
-    expect({ fixed, hasDynamic }).toEqual({
-      fixed: [{ protocol: 'tcp', containerPort: 80, hostIp: '', hostPort: number }],
-      hasDynamic: false,
-    })
-  })
-
-  test.each(['', '0', '7000-7010', '7010-7000', '70000', 'http'])(
-    '%j is the engine’s to choose or to refuse',
-    (port) => {
-      expect(containerPorts(bindings('', port))).toMatchObject({ fixed: [], hasDynamic: true })
-    },
-  )
-
-  test('a host, none or shared network publishes nothing', () => {
-    for (const NetworkMode of ['host', 'none', 'container:b'])
-      expect(
-        containerPorts({ HostConfig: { NetworkMode, PortBindings: WEB, PublishAllPorts: true } }),
-      ).toMatchObject({ fixed: [], hasDynamic: false })
-  })
-
-  test('the wildcards that the engine reports are the address that was asked for', () => {
-    const wildcards = [
-      { HostIp: '0.0.0.0', HostPort: '8080' },
-      { HostIp: '::', HostPort: '8080' },
-    ]
-    const inspected = (HostIp: string): unknown => ({
-      State: { Running: true },
-      HostConfig: { PortBindings: { '80/tcp': [{ HostIp, HostPort: '8080' }] } },
-      NetworkSettings: { Ports: { '80/tcp': HostIp === '' ? wildcards : wildcards.slice(0, 1) } },
-    })
-    expect(containerPorts(inspected('')).bound.map(({ hostIp }) => hostIp)).toEqual([''])
-    expect(containerPorts(inspected('0.0.0.0')).bound.map(({ hostIp }) => hostIp)).toEqual([
-      '0.0.0.0',
-    ])
   })
 })

@@ -1,5 +1,5 @@
 /**
- * Which ports of the host are held for which container.
+ * Which ports of the host are held for which container or service.
  *
  * ```
  *            reserve (before start)            commit (engine said yes)
@@ -7,19 +7,19 @@
  *                                        └── abort (engine said no, or never answered) ──▶   when it dies, by sync
  * ```
  *
- * Idempotent: what is held already is kept, with its connections. Calls for one container run one after the other.
+ * Idempotent: what is held already is kept, with its connections. Calls for one owner run one after the other.
  */
 
-import type { PortPublisher, PortReservation, PortTarget } from '@netkit/core'
+import type { PortError, PortPublisher, PortReservation, PortTarget } from '@netkit/core'
 import { START_RESERVATION_MS } from '../limits.ts'
 import { bindingKey, bindingRequest } from './container-ports.ts'
-import type { ContainerPorts, PublishedBinding } from './container-ports.ts'
+import type { PortOwner, PublishedBinding } from './container-ports.ts'
 
 /** Where a published port leads. */
 export interface PublicationOptions {
   readonly publisher: PortPublisher
   /** The way into the guest for one binding: dial the guest at `hostPort`, where the engine has bound it. */
-  target(binding: PublishedBinding, container: string): PortTarget
+  target(binding: PublishedBinding, owner: string): PortTarget
   /** Addresses for `-p 80:80`, which names none. Default: the publisher's own, loopback. */
   readonly defaultIp?: string | readonly string[]
 }
@@ -27,67 +27,74 @@ export interface PublicationOptions {
 /** Ports that are reserved and wait for the engine's word. */
 export interface PendingPublication {
   readonly bindings: readonly PublishedBinding[]
-  commit(): Promise<void>
+  /** @param id - The owner's, where it was not known before. */
+  commit(id?: string): Promise<void>
   abort(): Promise<void>
 }
 
 /** The book of published ports. */
 export class Publications {
   readonly #options: PublicationOptions
-  readonly #held = new Map<string, Map<string, PortReservation>>()
+  readonly #held = new Map<string, { owner: PortOwner; ports: Map<string, PortReservation> }>()
   readonly #turns = new Map<string, Promise<void>>()
+  /** Reservations whose number on the host is not the guest's. */
+  readonly #moved = new Map<PortReservation, number>()
 
   constructor(options: PublicationOptions) {
     this.#options = options
   }
 
-  /** Containers that hold ports. */
-  get containers(): string[] {
-    return [...this.#held.keys()]
+  /** Who holds ports. */
+  get owners(): PortOwner[] {
+    return [...this.#held.values()].map(({ owner }) => owner)
   }
 
-  /** Waits for its turn with a container; `end` what it gives to let the next one in. */
-  async turn(container: string): Promise<() => void> {
-    const before = this.#turns.get(container)
+  /** Whether any port has another number on the host than in the guest. */
+  get anyMoved(): boolean {
+    return this.#moved.size > 0
+  }
+
+  /** The number of the host's for a binding, where it is not the guest's. */
+  movedPort(owner: string, binding: PublishedBinding): number | undefined {
+    const reservation = this.#held.get(owner)?.ports.get(bindingKey(binding))
+    return reservation && this.#moved.get(reservation)
+  }
+
+  /** Waits for its turn with an owner; `end` what it gives to let the next one in. */
+  async turn(owner: string): Promise<() => void> {
+    const before = this.#turns.get(owner)
     let end: (() => void) | undefined
     const own = new Promise<void>((resolve) => {
       end = resolve
     })
-    this.#turns.set(container, own)
+    this.#turns.set(owner, own)
     await before
     return () => {
-      if (this.#turns.get(container) === own) this.#turns.delete(container)
+      if (this.#turns.get(owner) === own) this.#turns.delete(owner)
       end?.()
     }
   }
 
   /**
-   * Binds what the container does not hold yet: all or nothing.
+   * Binds what the owner does not hold yet: all or nothing.
    *
    * @throws PortError
    */
   async reserve(
-    container: ContainerPorts,
+    { id, name, kind }: PortOwner,
     bindings: readonly PublishedBinding[],
     signal?: AbortSignal,
   ): Promise<PendingPublication> {
-    const held = this.#held.get(container.id)
+    const held = this.#held.get(id)?.ports
     const missing = bindings.filter((binding) => held?.has(bindingKey(binding)) !== true)
-    const owner = `container ${container.name} (${container.id.slice(0, 12)})`
+    const owner = `${kind} ${name}${id === '' ? '' : ` (${id.slice(0, 12)})`}`
     const reserved: { binding: PublishedBinding; reservation: PortReservation }[] = []
     const abort = async (): Promise<void> => {
-      await Promise.all(reserved.map(({ reservation }) => reservation.abort()))
+      await Promise.all(reserved.map(({ reservation }) => this.#giveBack(reservation)))
     }
     try {
-      for (const binding of missing) {
-        const request = bindingRequest(binding, this.#options.defaultIp)
-        const reservation = await this.#options.publisher.reserve([request], {
-          owner,
-          ttlMs: START_RESERVATION_MS,
-          ...(signal && { signal }),
-        })
-        reserved.push({ binding, reservation })
-      }
+      for (const binding of missing)
+        reserved.push({ binding, reservation: await this.#reserveOne(binding, owner, signal) })
     } catch (error) {
       await abort()
       throw error
@@ -95,32 +102,78 @@ export class Publications {
     return {
       bindings: missing,
       abort,
-      commit: async () => {
+      commit: async (finalId = id) => {
         for (const { binding, reservation } of reserved) {
-          await reservation.commit([this.#options.target(binding, container.id)])
-          const own = this.#held.get(container.id) ?? new Map<string, PortReservation>()
-          own.set(bindingKey(binding), reservation)
-          this.#held.set(container.id, own)
+          await reservation.commit([this.#options.target(binding, finalId)])
+          const own = this.#held.get(finalId) ?? {
+            owner: { id: finalId, name, kind },
+            ports: new Map<string, PortReservation>(),
+          }
+          own.ports.set(bindingKey(binding), reservation)
+          this.#held.set(finalId, own)
         }
       },
     }
   }
 
-  /** Gives back what the container holds and `wanted` does not name. */
-  async keepOnly(container: string, wanted: readonly PublishedBinding[]): Promise<void> {
-    const held = this.#held.get(container)
+  /** The guest's number where it is free on the host, else the next one that will do. */
+  async #reserveOne(
+    binding: PublishedBinding,
+    owner: string,
+    signal: AbortSignal | undefined,
+  ): Promise<PortReservation> {
+    const { publisher, defaultIp } = this.#options
+    const attempt = (port: number): Promise<PortReservation> =>
+      publisher.reserve([bindingRequest(binding, port, defaultIp)], {
+        owner,
+        ttlMs: START_RESERVATION_MS,
+        ...(signal && { signal }),
+      })
+    const [first, last] = binding.others ?? [1, 0]
+    let failure: unknown
+    try {
+      return await attempt(binding.hostPort)
+    } catch (error) {
+      if (!isTaken(error)) throw error
+      failure = error
+    }
+    for (let port = first; port <= last; port++) {
+      if (port === binding.hostPort && port !== 0) continue
+      try {
+        const reservation = await attempt(port)
+        this.#moved.set(reservation, reservation.ports[0]?.port ?? port)
+        return reservation
+      } catch (error) {
+        if (!isTaken(error)) throw error
+      }
+    }
+    throw failure
+  }
+
+  async #giveBack(reservation: PortReservation): Promise<void> {
+    this.#moved.delete(reservation)
+    await reservation.abort()
+  }
+
+  /** Gives back what the owner holds and `wanted` does not name. */
+  async keepOnly(owner: string, wanted: readonly PublishedBinding[]): Promise<void> {
+    const held = this.#held.get(owner)?.ports
     if (held === undefined) return
     const keys = new Set(wanted.map(bindingKey))
     for (const [key, reservation] of held) {
       if (keys.has(key)) continue
       held.delete(key)
-      await reservation.abort()
+      await this.#giveBack(reservation)
     }
-    if (held.size === 0) this.#held.delete(container)
+    if (held.size === 0) this.#held.delete(owner)
   }
 
   /** Gives everything back. */
   async releaseAll(): Promise<void> {
-    await Promise.all(this.containers.map((container) => this.keepOnly(container, [])))
+    await Promise.all(this.owners.map(({ id }) => this.keepOnly(id, [])))
   }
 }
+
+/** Somebody has the port, or the system keeps it (Windows' excluded ranges): another number may be free. */
+const isTaken = (error: unknown): boolean =>
+  ['EADDRINUSE', 'EACCES', 'EXCLUDED_RANGE'].includes((error as PortError).code)

@@ -13,6 +13,12 @@ import type {
 interface ScriptedContainer {
   running: boolean
   readonly bindings: Record<string, { HostIp: string; HostPort: string }[]>
+  readonly labels?: Record<string, string>
+}
+
+interface ScriptedService {
+  Spec: { Name?: string; EndpointSpec?: { Ports?: { PublishedPort?: number }[] } }
+  Endpoint: { Ports: { PublishedPort?: number }[] }
 }
 
 /** Answers the calls that a port inspector and its clients make. */
@@ -20,6 +26,8 @@ export class ScriptedEngine {
   readonly network: Network = memoryNetwork()
   readonly endpoint: Endpoint = { path: '/engine' }
   readonly containers = new Map<string, ScriptedContainer>()
+  /** `undefined`: no manager of a swarm. */
+  services: Map<string, ScriptedService> | undefined
   /** `METHOD path` of all calls but inspects, lists and events. */
   readonly calls: string[] = []
   /** The next start fails with this. */
@@ -41,7 +49,11 @@ export class ScriptedEngine {
     const container = this.containers.get(id)
     if (container) container.running = action === 'start'
     if (action === 'destroy') this.containers.delete(id)
-    const line = `${JSON.stringify({ Type: 'container', Action: action, Actor: { ID: id } })}\n`
+    await this.tell('container', action, id)
+  }
+
+  async tell(Type: string, Action: string, ID: string): Promise<void> {
+    const line = `${JSON.stringify({ Type, Action, Actor: { ID } })}\n`
     for (const follower of this.#followers) await writeAll(follower, line)
   }
 
@@ -83,8 +95,10 @@ export class ScriptedEngine {
   #answer(method: string, path: string, body: string): { status: number; json?: unknown } {
     if (method === 'GET' && path === '/containers/json') {
       const running = [...this.containers].filter(([, container]) => container.running)
-      return { status: 200, json: running.map(([Id]) => ({ Id })) }
+      return { status: 200, json: running.map(([id, one]) => listed(id, one, this.nextDynamic)) }
     }
+    if (path.startsWith('/services')) return this.#service(method, path, body)
+    if (path.startsWith('/containers/create')) return this.#create(body)
     const [, id = '', verb = ''] = /^\/containers\/([^/?]+)\/?([a-z]*)/.exec(path) ?? []
     const container = this.containers.get(id)
     if (method === 'GET' && verb === 'json') return this.#inspect(id, container)
@@ -99,34 +113,91 @@ export class ScriptedEngine {
     return { status: 204 }
   }
 
+  #create(body: string): { status: number; json: unknown } {
+    const { HostConfig, Labels } = JSON.parse(body) as {
+      HostConfig: { PortBindings: ScriptedContainer['bindings'] }
+      Labels?: Record<string, string>
+    }
+    const id = `c${this.containers.size}`
+    const container = { running: false, bindings: HostConfig.PortBindings, labels: Labels ?? {} }
+    this.containers.set(id, container)
+    this.calls.push(`POST /containers/create${body}`)
+    return { status: 201, json: { Id: id } }
+  }
+
+  #service(method: string, path: string, body: string): { status: number; json?: unknown } {
+    const services = this.services
+    if (services === undefined)
+      return { status: 503, json: { message: 'This node is not a swarm manager.' } }
+    const [, id = '', verb = ''] = /^\/services\/?([^/?]*)\/?([a-z]*)/.exec(path) ?? []
+    if (method === 'GET' && id === '')
+      return { status: 200, json: [...services].map(([ID, one]) => ({ ID, ...one })) }
+    const found = services.get(id)
+    if (method === 'GET' && found) return { status: 200, json: { ID: id, ...found } }
+    this.calls.push(`${method} ${path}`)
+    if (method === 'DELETE') services.delete(id)
+    if (id === 'create' || verb === 'update') {
+      const Spec = JSON.parse(body) as ScriptedService['Spec']
+      const Ports = (Spec.EndpointSpec?.Ports ?? []).map((port) => ({
+        ...port,
+        PublishedPort: port.PublishedPort ?? this.nextDynamic,
+      }))
+      const ID = id === 'create' ? `s${services.size}` : id
+      services.set(ID, { Spec, Endpoint: { Ports } })
+      return id === 'create' ? { status: 201, json: { ID } } : { status: 200, json: {} }
+    }
+    return { status: found ? 200 : 404 }
+  }
+
   #inspect(
     id: string,
     container: ScriptedContainer | undefined,
   ): { status: number; json?: unknown } {
     if (container === undefined)
       return { status: 404, json: { message: `No such container: ${id}` } }
-    const { running, bindings } = container
-    const bound = Object.entries(bindings).map(([port, list]) => [
-      port,
-      list.flatMap(({ HostIp, HostPort }) => {
-        const number = HostPort === '' ? String(this.nextDynamic) : HostPort.replace(/-.*/, '')
-        return (HostIp === '' ? ['0.0.0.0', '::'] : [HostIp]).map((ip) => ({
-          HostIp: ip,
-          HostPort: number,
-        }))
-      }),
-    ])
+    const { running, bindings, labels } = container
     return {
       status: 200,
       json: {
         Id: id,
         Name: `/name-of-${id}`,
         State: { Running: running },
+        Config: { Labels: labels ?? {} },
         HostConfig: { NetworkMode: 'bridge', PortBindings: bindings },
-        NetworkSettings: { Ports: running ? Object.fromEntries(bound) : {} },
+        NetworkSettings: { Ports: running ? bound(bindings, this.nextDynamic) : {} },
       },
     }
   }
+}
+
+/** What the engine binds: the default address is the wildcards of both families, a range its first number. */
+function bound(
+  bindings: ScriptedContainer['bindings'],
+  nextDynamic: number,
+): ScriptedContainer['bindings'] {
+  return Object.fromEntries(
+    Object.entries(bindings).map(([port, list]) => [
+      port,
+      list.flatMap(({ HostIp, HostPort }) => {
+        const number =
+          HostPort === '' || HostPort === '0' ? String(nextDynamic) : HostPort.replace(/-.*/, '')
+        const ips = HostIp === '' ? ['0.0.0.0', '::'] : [HostIp]
+        return ips.map((ip) => ({ HostIp: ip, HostPort: number }))
+      }),
+    ]),
+  )
+}
+
+function listed(Id: string, { bindings, labels }: ScriptedContainer, nextDynamic: number): unknown {
+  const Ports = Object.entries(bound(bindings, nextDynamic)).flatMap(([key, list]) =>
+    list.map(({ HostIp, HostPort }) => ({
+      IP: HostIp,
+      PrivatePort: Number(key.split('/')[0]),
+      PublicPort: Number(HostPort),
+      Type: 'tcp',
+    })),
+  )
+  return { Id, Labels: labels ?? {}, Ports }
 }
 
 /** A publisher that keeps a book and binds nothing. */
@@ -136,13 +207,15 @@ export class ScriptedPublisher implements PortPublisher {
   /** Ports that somebody else on the host holds. */
   readonly foreign = new Set<number>()
   readonly asked: PortRequest[] = []
+  /** What is given where any port will do. */
+  nextFree = 50_000
 
   reserve(
     [request]: readonly PortRequest[],
     { owner }: { owner: string },
   ): Promise<PortReservation> {
-    const port = request?.port ?? 0
     if (request !== undefined) this.asked.push(request)
+    const port = request?.port || this.nextFree++
     const held = this.book.get(port)
     if (held !== undefined || this.foreign.has(port)) {
       const error = socketError('EADDRINUSE', { syscall: 'listen', port })
@@ -161,7 +234,7 @@ export class ScriptedPublisher implements PortPublisher {
     }
     return Promise.resolve({
       owner,
-      ports: [],
+      ports: [{ protocol: 'tcp', ip: '127.0.0.1', port }],
       commit: () => {
         entry.committed = true
         return Promise.resolve()
