@@ -35,6 +35,8 @@ import { errorCode, socketError } from './errors.ts'
 import type { SocketError } from './errors.ts'
 import { GuardedDatagramPort } from './guarded-datagram-port.ts'
 import { COUNTED_RULES } from './limits.ts'
+import { LiveList } from './live-list.ts'
+import type { LiveListEntry } from './live-list.ts'
 import type {
   BindOptions,
   ConnectOptions,
@@ -158,13 +160,20 @@ export function guarded(
   return new Guard(network, policy, options)
 }
 
+/** A flow with its stream. */
+interface OpenFlow extends LiveListEntry {
+  readonly stream: ByteStream
+  readonly flow: FlowRequest
+  verdict: Verdict
+}
+
 class Guard implements GuardedNetwork {
   readonly #network: Network
   readonly #policy: EgressPolicy
   readonly #options: GuardOptions
   readonly #aliases: ReadonlyMap<string, readonly [string, ...string[]]>
   readonly ownListeners: OwnListeners
-  readonly #flows = new Map<ByteStream, GuardedFlow>()
+  readonly #flows = new LiveList<OpenFlow>()
   readonly #ports = new Set<GuardedDatagramPort>()
   readonly #byRule = new Map<string, { allowed: number; denied: number }>()
   readonly #counts = { allowed: 0, denied: 0, revoked: 0, failed: 0, vanished: 0 }
@@ -214,8 +223,10 @@ class Guard implements GuardedNetwork {
     this.#count(flow, verdict)
     if (!verdict.allow) throw denial('connect', to, verdict)
     const stream = await this.#open(flow, target, options)
-    this.#track(stream, { flow, verdict })
-    if (version !== this.#version) await this.#decideAgain(stream, { flow, verdict })
+    const open: OpenFlow = { stream, flow, verdict, place: -1 }
+    this.#flows.add(open)
+    void this.#forgetWhenClosed(open)
+    if (version !== this.#version) await this.#decideAgain(open)
     return stream
   }
 
@@ -271,7 +282,7 @@ class Guard implements GuardedNetwork {
 
   resetVanished(addresses: { has(ip: string): boolean }): number {
     let reset = 0
-    for (const [stream, { flow }] of this.#flows) {
+    for (const { stream, flow } of this.#flows) {
       const { local } = stream
       if (local === undefined || !isIpEndpoint(local)) continue
       const ip = canonicalAddress(local.ip)
@@ -289,7 +300,7 @@ class Guard implements GuardedNetwork {
   }
 
   snapshot(): readonly GuardedFlow[] {
-    return [...this.#flows.values()]
+    return Array.from(this.#flows, ({ flow, verdict }) => ({ flow, verdict }))
   }
 
   [Symbol.dispose](): void {
@@ -382,27 +393,23 @@ class Guard implements GuardedNetwork {
     }
   }
 
-  #track(stream: ByteStream, entry: GuardedFlow): void {
-    this.#flows.set(stream, entry)
-    void this.#forgetWhenClosed(stream, entry)
-  }
-
-  async #forgetWhenClosed(stream: ByteStream, { flow }: GuardedFlow): Promise<void> {
-    await stream.closed
-    this.#flows.delete(stream)
-    this.#options.onEvent?.({ kind: 'closed', flow })
+  async #forgetWhenClosed(open: OpenFlow): Promise<void> {
+    await open.stream.closed
+    this.#flows.delete(open)
+    this.#options.onEvent?.({ kind: 'closed', flow: open.flow })
   }
 
   #policyChanged(): void {
     this.#version++
     for (const port of this.#ports) port.forgetVerdicts()
-    for (const [stream, entry] of this.#flows) void this.#decideAgain(stream, entry)
+    for (const open of this.#flows) void this.#decideAgain(open)
   }
 
-  async #decideAgain(stream: ByteStream, { flow }: GuardedFlow): Promise<void> {
+  async #decideAgain(open: OpenFlow): Promise<void> {
+    const { stream, flow } = open
     const { verdict } = await this.#decide(flow)
     if (verdict.allow) {
-      if (this.#flows.has(stream)) this.#flows.set(stream, { flow, verdict })
+      open.verdict = verdict
       return
     }
     this.#counts.revoked++

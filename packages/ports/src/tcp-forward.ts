@@ -12,14 +12,15 @@
  * bytes into the void sees a reset and not an orderly end.
  */
 
-import { blockOf, errorCode, isIpEndpoint, splice } from '@netkit/core'
-import type { ByteStream, Clock, ConnectOptions, Endpoint, PortTarget } from '@netkit/core'
+import { LiveList } from '@netkit/core'
+import type { ByteStream, Clock, Endpoint, PortTarget } from '@netkit/core'
 import { SourceAddress } from './client-access.ts'
 import type { ClientAccess } from './client-access.ts'
 import type { FlowQuota } from './flow-quota.ts'
 import type { PortLimits } from './limits.ts'
 import type { FlowOutcome } from './port-events.ts'
-import { encodeProxyHeader } from './proxy-protocol.ts'
+import { TcpFlow } from './tcp-flow.ts'
+import type { TcpFlowTarget } from './tcp-flow.ts'
 
 /** What one port counted since it was bound. */
 export interface PortCounters {
@@ -63,11 +64,9 @@ export interface ForwardContext {
 /** The stream half of a published port. */
 export class TcpForward {
   readonly #context: ForwardContext
-  #target: PortTarget | undefined
-  #source: SourceAddress | undefined
+  #target: TcpFlowTarget | undefined
   #waiting: ByteStream[] = []
-  // Every stream that must die with the port, with what ends it.
-  readonly #live = new Set<() => void>()
+  readonly #live = new LiveList<TcpFlow>()
   #closed = false
 
   constructor(context: ForwardContext) {
@@ -88,7 +87,7 @@ export class TcpForward {
       this.#deny(client, 'too many connections')
     } else if (this.#target !== undefined) {
       counters.open++
-      this.#forward(client, this.#target)
+      void this.#forward(client, this.#target)
     } else if (held.count >= limits.maxHeldConnections) {
       quota.give()
       this.#deny(client, 'too many connections wait for the target to start')
@@ -101,12 +100,12 @@ export class TcpForward {
 
   /** Connects the port, and everyone who waits, to the target. May be called again: new connections go to the new target. */
   commit(target: PortTarget): void {
-    this.#target = target
-    this.#source = new SourceAddress(target)
+    const where = { target, source: new SourceAddress(target) }
+    this.#target = where
     const waiting = this.#waiting
     this.#waiting = []
     this.#context.held.count -= waiting.length
-    for (const client of waiting) this.#forward(client, target)
+    for (const client of waiting) void this.#forward(client, where)
   }
 
   /** Resets what waits and what flows. */
@@ -125,7 +124,7 @@ export class TcpForward {
         durationMs: 0,
       })
     }
-    for (const end of this.#live) end()
+    for (const flow of this.#live) flow.end()
   }
 
   #deny(client: ByteStream, reason: string): void {
@@ -150,77 +149,14 @@ export class TcpForward {
     this.#context.ended(end)
   }
 
-  #forward(client: ByteStream, target: PortTarget): void {
-    void this.#run(client, target)
-  }
-
-  async #run(client: ByteStream, target: PortTarget): Promise<void> {
-    const { clock } = this.#context
-    const started = clock.now()
+  async #forward(client: ByteStream, where: TcpFlowTarget): Promise<void> {
+    const { clock, counters, limits } = this.#context
     const { remote } = client
-    let server: ByteStream
-    try {
-      server = await this.#dial(client, target)
-      if (this.#closed) {
-        server.reset()
-        throw new Error('the port was released')
-      }
-    } catch (error) {
-      client.reset()
-      this.#context.counters.refused++
-      const reason = errorCode(error) ?? String(error)
-      const durationMs = clock.now() - started
-      this.#finish({
-        client: remote,
-        outcome: 'refused',
-        reason,
-        bytesIn: 0,
-        bytesOut: 0,
-        durationMs,
-      })
-      return
-    }
-    if (target.proxyProtocol !== undefined) {
-      const header = encodeProxyHeader(target.proxyProtocol, remote, client.local)
-      server.write(blockOf(header), 0, header.length)
-    }
-    const joined = splice(client, server)
-    const end = (): void => joined.reset()
-    this.#live.add(end)
-    const { bytesAToB: bytesIn, bytesBToA: bytesOut } = await joined.closed
-    this.#live.delete(end)
-    const durationMs = clock.now() - started
-    this.#finish({ client: remote, outcome: 'closed', bytesIn, bytesOut, durationMs })
-  }
-
-  async #dial(client: ByteStream, target: PortTarget): Promise<ByteStream> {
-    const { clock, limits } = this.#context
-    const abort = new AbortController()
-    const cancel = (): void => abort.abort(new Error('the port was released'))
-    const timer = clock.after(limits.dialTimeoutMs, () =>
-      abort.abort(Object.assign(new Error('the target does not answer'), { code: 'ETIMEDOUT' })),
-    )
-    this.#live.add(cancel)
-    // A client that leaves while we dial takes the dial with it.
-    void client.closed.then(() => abort.abort(new Error('the client left')))
-    const origin = {
-      layer: 'ports',
-      ...(client.remote !== undefined && isIpEndpoint(client.remote) && { source: client.remote }),
-    } as const
-    const options: ConnectOptions = { signal: abort.signal, origin }
-    const from = this.#source?.visible(client.remote)
-    try {
-      return await target.network.connect(
-        target.to,
-        from === undefined ? options : { ...options, from },
-      )
-    } catch (error) {
-      // The target's network cannot speak as the client: the service is worth more than the address.
-      if (from === undefined || errorCode(error) !== 'EADDRNOTAVAIL') throw error
-      return await target.network.connect(target.to, options)
-    } finally {
-      timer.cancel()
-      this.#live.delete(cancel)
-    }
+    const flow = new TcpFlow(client, clock, limits.dialTimeoutMs)
+    this.#live.add(flow)
+    const end = await flow.run(where)
+    this.#live.delete(flow)
+    if (end.outcome === 'refused') counters.refused++
+    this.#finish({ client: remote, ...end })
   }
 }

@@ -2,29 +2,39 @@
  * `onread` for accepted sockets.
  *
  * Reading into one's own buffers (`onread`) costs a third of the CPU of 'data' events, but Node offers it only to sockets that one
- * connects oneself. An accepted socket gets it by wrapping its handle in a second `net.Socket`. The handle is a private field:
- * this file is the only one that touches it, proves once per process that it works, and says no otherwise. Then accepted
- * sockets are read by 'data' events.
+ * connects oneself. An accepted connection gets it by making the `net.Socket` here instead of in `net.Server`: the server's handle
+ * reports to us. The handle is a private field: this file is the only one that touches it, proves once per process that it works,
+ * and says no otherwise. Then accepted sockets are read by 'data' events.
  */
 
 import { connect, createServer, Socket } from 'node:net'
 import type { AddressInfo, OnReadOpts, Server } from 'node:net'
 
 const HANDLE = '_handle'
+const ON_CONNECTION = 'onconnection'
 
-interface Internals {
-  [HANDLE]: object | null
+interface ServerHandle {
+  [ON_CONNECTION]: (status: number, accepted?: object) => void
 }
 
 /**
- * A socket over the handle of `accepted` that reads as `onread` says, paused; `undefined` where the handle is not what we know.
- * `accepted` is empty afterwards.
+ * Lets `accept` have what a listening server accepts from now on; the server itself sees no connections any more. `false`, and
+ * nothing changes, where its handle is not what we know.
+ *
+ * @param accept - Gets the handle, for `acceptedSocket`.
  */
-export function withOnread(accepted: Socket, onread: OnReadOpts): Socket | undefined {
-  const internals = accepted as unknown as Internals
-  const handle = internals[HANDLE]
-  if (handle === null || typeof handle !== 'object' || !('useUserBuffer' in handle))
-    return undefined
+export function takeAccepted(server: Server, accept: (handle: object) => void): boolean {
+  const handle = (server as unknown as { [HANDLE]?: ServerHandle | null })[HANDLE]
+  if (typeof handle?.[ON_CONNECTION] !== 'function') return false
+  handle[ON_CONNECTION] = (status, accepted): void => {
+    // Errors of accept(2) (EMFILE) are the kernel's to repeat; the connection waits in its queue.
+    if (status === 0 && accepted !== undefined) accept(accepted)
+  }
+  return true
+}
+
+/** The socket of an accepted handle: it reads as `onread` says, is half-open and paused. */
+export function acceptedSocket(handle: object, onread: OnReadOpts): Socket {
   const options = {
     handle,
     onread,
@@ -33,9 +43,7 @@ export function withOnread(accepted: Socket, onread: OnReadOpts): Socket | undef
     writable: true,
     pauseOnCreate: true,
   }
-  const socket = new Socket(options)
-  internals[HANDLE] = null
-  return socket
+  return new Socket(options)
 }
 
 let proof: Promise<boolean> | undefined
@@ -67,22 +75,21 @@ function echo(server: Server, resolve: (works: boolean) => void): void {
     for (const socket of sockets) socket.destroy()
     resolve(works)
   }
-  server.on('connection', (accepted: Socket) => {
-    const buffer = new Uint8Array(16)
-    let read = 0
-    const socket = withOnread(accepted, {
-      buffer,
-      callback: (length) => {
-        read += length
-        socket?.write('b')
-        return true
-      },
-    })
-    if (socket === undefined) {
-      sockets.push(accepted)
+  const taken = takeAccepted(server, (handle) => {
+    if (!('useUserBuffer' in handle)) {
       finish(false)
       return
     }
+    const buffer = new Uint8Array(16)
+    let read = 0
+    const socket = acceptedSocket(handle, {
+      buffer,
+      callback: (length) => {
+        read += length
+        socket.write('b')
+        return true
+      },
+    })
     sockets.push(socket)
     socket.on('error', () => finish(false))
     socket.on('end', () => {
@@ -91,6 +98,10 @@ function echo(server: Server, resolve: (works: boolean) => void): void {
     })
     socket.resume()
   })
+  if (!taken) {
+    finish(false)
+    return
+  }
   const { port } = server.address() as AddressInfo
   const client = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
   sockets.push(client)

@@ -17,7 +17,7 @@ import type {
   Network,
 } from '../network.ts'
 import { OwnListeners } from '../own-listeners.ts'
-import { canReadAccepted, withOnread } from './accepted-socket.ts'
+import { acceptedSocket, canReadAccepted, takeAccepted } from './accepted-socket.ts'
 import { bindHostPort, HostDatagramPort } from './host-datagram-port.ts'
 import { HostStream, SocketReader } from './host-stream.ts'
 import { KEEP_ALIVE_MS, LISTEN_BACKLOG } from './limits.ts'
@@ -85,16 +85,12 @@ const ownListeners = new OwnListeners()
 class NodeNetwork implements HostNetwork {
   readonly ownListeners = ownListeners
   readonly #options: HostNetworkOptions
-  readonly #tcpOptions: { noDelay: boolean; keepAlive: boolean; keepAliveInitialDelay: number }
+  readonly #keepAliveMs: number | undefined
 
   constructor(options: HostNetworkOptions) {
     this.#options = options
     const keepAliveMs = options.keepAliveMs ?? KEEP_ALIVE_MS
-    this.#tcpOptions = {
-      noDelay: true,
-      keepAlive: keepAliveMs !== false,
-      keepAliveInitialDelay: keepAliveMs === false ? 0 : keepAliveMs,
-    }
+    this.#keepAliveMs = keepAliveMs === false ? undefined : keepAliveMs
   }
 
   async connect(to: Endpoint, options: ConnectOptions = {}): Promise<ByteStream> {
@@ -111,9 +107,10 @@ class NodeNetwork implements HostNetwork {
     await connected(socket, signal)
     const isTcp = isIpEndpoint(to)
     return new HostStream(socket, {
-      local: isTcp ? ipEnd(socket.localAddress, socket.localPort) : undefined,
+      local: () => (isTcp ? ipEnd(socket.localAddress, socket.localPort) : undefined),
       remote: to,
-      canReset: isTcp,
+      isTcp,
+      keepAliveMs: this.#keepAliveMs,
       reader,
     })
   }
@@ -149,12 +146,14 @@ class NodeNetwork implements HostNetwork {
     if (!isIpEndpoint(at) && !isPathEndpoint(at)) throw notSupported('listen', at)
     const useOnread = await this.#useOnread()
     options.signal?.throwIfAborted()
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, ...this.#tcpOptions })
-    server.on('connection', (socket) => {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
+    const accepted = (socket: Socket, reader?: SocketReader): void => {
       // Else an error before the stream listens would end the process.
       socket.on('error', () => {})
-      accept(acceptedStream(socket, at, useOnread))
-    })
+      if (isIpEndpoint(at)) socket.setNoDelay(true)
+      accept(this.#acceptedStream(socket, at, reader))
+    }
+    server.on('connection', accepted)
     const backlog = options.backlog ?? LISTEN_BACKLOG
     if (handle !== undefined) {
       await listening(server, () => server.listen(handle, backlog))
@@ -165,6 +164,13 @@ class NodeNetwork implements HostNetwork {
       )
     } else {
       await listenAtPath(server, at, backlog)
+    }
+    // Nobody was accepted yet: that takes a turn of the event loop.
+    if (useOnread) {
+      takeAccepted(server, (connection) => {
+        const reader = new SocketReader()
+        accepted(acceptedSocket(connection, reader.onread), reader)
+      })
     }
     const address = boundAddress(server, at)
     const unmark = options.guestReachable ? undefined : ownListeners.add(address)
@@ -181,6 +187,21 @@ class NodeNetwork implements HostNetwork {
 
   bind(at: IpEndpoint, options: BindOptions = {}): Promise<DatagramPort> {
     return bindHostPort(at, options)
+  }
+
+  #acceptedStream(
+    socket: Socket,
+    at: IpEndpoint | PathEndpoint,
+    reader: SocketReader | undefined,
+  ): ByteStream {
+    const isTcp = isIpEndpoint(at)
+    return new HostStream(socket, {
+      local: () => (isTcp ? ipEnd(socket.localAddress, socket.localPort) : at),
+      remote: isTcp ? ipEnd(socket.remoteAddress, socket.remotePort) : undefined,
+      isTcp,
+      keepAliveMs: this.#keepAliveMs,
+      ...(reader && { reader }),
+    })
   }
 
   #useOnread(): Promise<boolean> | boolean {
@@ -202,7 +223,7 @@ class NodeNetwork implements HostNetwork {
         reason: `${to.port} is not a port one can connect to`,
       })
     }
-    const target = { host: normalizeIp(to.ip), port: to.port, ...this.#tcpOptions }
+    const target = { host: normalizeIp(to.ip), port: to.port, noDelay: true }
     if (from === undefined) return target
     if (!isIpEndpoint(from)) throw notAvailable(from)
     return {
@@ -318,23 +339,6 @@ function boundAddress(server: Server, at: IpEndpoint | PathEndpoint): Endpoint {
   if (isPathEndpoint(at)) return at
   const { address, port } = server.address() as AddressInfo
   return { ip: address, port }
-}
-
-function acceptedStream(
-  accepted: Socket,
-  at: IpEndpoint | PathEndpoint,
-  useOnread: boolean,
-): ByteStream {
-  const reader = useOnread ? new SocketReader() : undefined
-  const wrapped = reader === undefined ? undefined : withOnread(accepted, reader.onread)
-  const socket = wrapped ?? accepted
-  const isTcp = isIpEndpoint(at)
-  return new HostStream(socket, {
-    local: isTcp ? ipEnd(socket.localAddress, socket.localPort) : at,
-    remote: isTcp ? ipEnd(socket.remoteAddress, socket.remotePort) : undefined,
-    canReset: isTcp,
-    ...(reader !== undefined && wrapped !== undefined ? { reader } : {}),
-  })
 }
 
 /** The end of a TCP socket; unknown when the connection is already gone. */

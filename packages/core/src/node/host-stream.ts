@@ -24,16 +24,20 @@ import type { ByteStream, CloseReason, ReadTarget } from '../byte-stream.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { errorCode } from '../errors.ts'
 import { InboundQueue } from '../inbound-queue.ts'
-import { DIRECT_READERS, SCRATCH_BYTES, WRITE_BATCH_BYTES } from './limits.ts'
+import { DIRECT_READERS, KEEP_ALIVE_AGE_MS, SCRATCH_BYTES, WRITE_BATCH_BYTES } from './limits.ts'
 
 // Safe to share: libuv asks for the buffer, reads and calls back in one go.
 const scratch = new Uint8Array(SCRATCH_BYTES)
 let directReaders = 0
 
+function keepAlive(socket: Socket, idleMs: number): void {
+  socket.setKeepAlive(true, idleMs)
+}
+
 /** What `onread` of the socket calls; made before the socket, joined to the stream after. */
 export class SocketReader {
   stream: HostStream | undefined
-  /** For `net.connect` and for `withOnread`. */
+  /** For `net.connect` and for `acceptedSocket`. */
   readonly onread: OnReadOpts
 
   constructor() {
@@ -46,23 +50,28 @@ export class SocketReader {
 
 /** How the two ends are known. */
 export interface HostStreamOptions {
-  readonly local: Endpoint | undefined
+  /** Asked for when somebody wants to know, which is a system call that most connections can do without. */
+  readonly local: () => Endpoint | undefined
   readonly remote: Endpoint | undefined
-  /** Whether the kind has a RST: TCP. */
-  readonly canReset: boolean
+  /** TCP has a RST, and keepalive. */
+  readonly isTcp: boolean
+  /** Idle time before TCP keepalive probes, `ms`. Left out: none. */
+  readonly keepAliveMs?: number | undefined
   /** Left out: the socket is read by 'data' events. */
   readonly reader?: SocketReader
 }
 
 /** See the head of this file. The socket must be connected, paused, and half-open. */
 export class HostStream implements ByteStream {
-  readonly local: Endpoint | undefined
   readonly remote: Endpoint | undefined
   readonly closed: Promise<CloseReason>
   /** The memory of the next read; asked for by `onread` right after `filled`. */
   nextBuffer: Uint8Array = scratch
   readonly #socket: Socket
-  readonly #canReset: boolean
+  readonly #findLocal: () => Endpoint | undefined
+  #local: Endpoint | undefined
+  readonly #isTcp: boolean
+  #keepAlive: NodeJS.Timeout | undefined
   readonly #inbound: InboundQueue = new InboundQueue({
     consumed: () => this.#closeIfDelivered(),
     finished: () => this.#closeIfDelivered(),
@@ -101,9 +110,14 @@ export class HostStream implements ByteStream {
 
   constructor(socket: Socket, options: HostStreamOptions) {
     this.#socket = socket
-    this.local = options.local
+    this.#findLocal = options.local
     this.remote = options.remote
-    this.#canReset = options.canReset
+    this.#isTcp = options.isTcp
+    const { keepAliveMs } = options
+    if (options.isTcp && keepAliveMs !== undefined) {
+      this.#keepAlive = setTimeout(keepAlive, KEEP_ALIVE_AGE_MS, socket, keepAliveMs)
+      this.#keepAlive.unref()
+    }
     socket.pause()
     if (options.reader) options.reader.stream = this
     else socket.on('data', this.#data)
@@ -113,6 +127,12 @@ export class HostStream implements ByteStream {
       this.#resolveClosed = resolve
     })
     socket.once('close', this.#socketClosed)
+  }
+
+  /** Unknown once the socket is closed, if nobody has asked before. */
+  get local(): Endpoint | undefined {
+    this.#local ??= this.#findLocal()
+    return this.#local
   }
 
   // Reading.
@@ -369,7 +389,7 @@ export class HostStream implements ByteStream {
   // Closing.
 
   readonly #destroy = (): void => {
-    if (this.#canReset) this.#socket.resetAndDestroy()
+    if (this.#isTcp) this.#socket.resetAndDestroy()
     else this.#socket.destroy()
   }
 
@@ -390,6 +410,7 @@ export class HostStream implements ByteStream {
   #close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    clearTimeout(this.#keepAlive)
     this.#awaitsReader = false
     this.#dropPending()
     for (const block of this.#inFlight.splice(0)) block.unpin()

@@ -15,6 +15,12 @@ export const WRITE_BATCH_BYTES: number = 64 * 1024
 /** TCP keepalive: idle time before the first probe. Connection tables of home routers forget a flow after 5 minutes or more. */
 export const KEEP_ALIVE_MS = 60_000
 
+/**
+ * Age at which a connection gets keepalive, `ms`. It is four system calls and does nothing before `KEEP_ALIVE_MS` of silence; most
+ * connections end long before.
+ */
+export const KEEP_ALIVE_AGE_MS = 10_000
+
 /** Connections the kernel queues for a listener; Node's default. */
 export const LISTEN_BACKLOG = 511
 

@@ -25,5 +25,5 @@ import { HostStream } from './host-stream.ts'
 export function socketStream(socket: Socket): ByteStream {
   // Without it, Node would end our direction when the peer ends its own.
   socket.allowHalfOpen = true
-  return new HostStream(socket, { local: undefined, remote: undefined, canReset: false })
+  return new HostStream(socket, { local: () => undefined, remote: undefined, isTcp: false })
 }
