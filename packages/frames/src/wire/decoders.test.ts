@@ -189,8 +189,10 @@ const codecs: Record<string, Codec<View>> = {
 /** Reads every getter. @returns Those `xOffset` that with their `xLength` do not lie inside the packet. */
 function partsOutside(view: View, offset: number, length: number): string[] {
   const values = new Map<string, unknown>()
-  for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(view))) {
-    values.set(name, Reflect.get(view, name))
+  let type: unknown = Object.getPrototypeOf(view)
+  while (type !== null && type !== Object.prototype) {
+    for (const name of Object.getOwnPropertyNames(type)) values.set(name, Reflect.get(view, name))
+    type = Object.getPrototypeOf(type)
   }
   return [...values].flatMap(([name, start]) => {
     const part = name.endsWith('Offset') ? values.get(name.replace(/Offset$/, 'Length')) : undefined

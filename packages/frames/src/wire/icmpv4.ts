@@ -3,20 +3,12 @@
 import type { Block } from '@netkit/core'
 import { checksum, verifyChecksum } from '../checksum/checksum.ts'
 import type { DropReason } from './drop-reason.ts'
-import { EMPTY } from './empty.ts'
+import { echoRest, ICMP_HEADER_LENGTH, IcmpView, writeIcmpHeader } from './icmp-view.ts'
 
-const FIELD = {
-  type: 0,
-  code: 1,
-  checksum: 2,
-  identifier: 4,
-  sequence: 6,
-  nextHopMtu: 6,
-  body: 8,
-} as const
+const FIELD = { nextHopMtu: 6 } as const
 
 /** `bytes`. */
-export const ICMPV4_HEADER_LENGTH = 8
+export const ICMPV4_HEADER_LENGTH: number = ICMP_HEADER_LENGTH
 /** What an error may quote of the packet that caused it: 576 less IP and ICMP headers (RFC 1812 4.3.2.3), `bytes`. */
 export const ICMPV4_MAX_QUOTE_LENGTH = 548
 
@@ -50,64 +42,15 @@ export type Icmpv4Fields =
   | { type: 11; code: number; bodyLength: number }
 
 /** A message under a movable finger. */
-export class Icmpv4View {
-  block: Block = EMPTY
-  offset = 0
-  length = 0
-  #view: DataView = EMPTY.view
-
-  /** Points at the message of exactly `length` bytes at `offset`. */
-  at(block: Block, offset: number, length: number): this {
-    this.block = block
-    this.offset = offset
-    this.length = length
-    this.#view = block.view
-    return this
-  }
-
+export class Icmpv4View extends IcmpView {
   /** Why the message is unusable. The checksum is `verifyChecksum()`'s matter. */
   check(): DropReason | undefined {
     return this.length < ICMPV4_HEADER_LENGTH ? 'icmpv4-truncated' : undefined
   }
 
-  /** One of `ICMPV4_TYPE`, or unknown. */
-  get type(): number {
-    return this.#view.getUint8(this.offset + FIELD.type)
-  }
-  /** Leaves the checksum as it is; from a request to a reply, `fillChecksum()` or `updateChecksum16`. */
-  set type(value: number) {
-    this.#view.setUint8(this.offset + FIELD.type, value)
-  }
-  get code(): number {
-    return this.#view.getUint8(this.offset + FIELD.code)
-  }
-  get checksum(): number {
-    return this.#view.getUint16(this.offset + FIELD.checksum)
-  }
-  set checksum(value: number) {
-    this.#view.setUint16(this.offset + FIELD.checksum, value)
-  }
-  /** Of an echo. */
-  get identifier(): number {
-    return this.#view.getUint16(this.offset + FIELD.identifier)
-  }
-  set identifier(value: number) {
-    this.#view.setUint16(this.offset + FIELD.identifier, value)
-  }
-  /** Of an echo. */
-  get sequence(): number {
-    return this.#view.getUint16(this.offset + FIELD.sequence)
-  }
   /** Of "fragmentation needed", `bytes`; 0 from routers older than RFC 1191. */
   get nextHopMtu(): number {
-    return this.#view.getUint16(this.offset + FIELD.nextHopMtu)
-  }
-  /** An echo's data, an error's quoted packet. */
-  get bodyOffset(): number {
-    return this.offset + FIELD.body
-  }
-  get bodyLength(): number {
-    return this.length - FIELD.body
+    return this.view.getUint16(this.offset + FIELD.nextHopMtu)
   }
   /** Whether the message reports an error, which never may be answered by another (RFC 1122 3.2.2). */
   get isError(): boolean {
@@ -152,24 +95,12 @@ export function parseIcmpv4(view: Icmpv4View): Icmpv4Fields | undefined {
  * @returns The header's length, `bytes`.
  */
 export function encodeIcmpv4(fields: Icmpv4Fields, block: Block, offset: number): number {
-  const { view } = block
-  view.setUint8(offset + FIELD.type, fields.type)
-  view.setUint16(offset + FIELD.checksum, 0)
-  view.setUint32(offset + FIELD.identifier, 0)
-  switch (fields.type) {
-    case ICMPV4_TYPE.echoReply:
-    case ICMPV4_TYPE.echoRequest:
-      view.setUint8(offset + FIELD.code, 0)
-      view.setUint16(offset + FIELD.identifier, fields.identifier)
-      view.setUint16(offset + FIELD.sequence, fields.sequence)
-      break
-    case ICMPV4_TYPE.destinationUnreachable:
-      view.setUint8(offset + FIELD.code, fields.code)
-      view.setUint16(offset + FIELD.nextHopMtu, fields.nextHopMtu)
-      break
-    case ICMPV4_TYPE.timeExceeded:
-      view.setUint8(offset + FIELD.code, fields.code)
-      break
-  }
-  return ICMPV4_HEADER_LENGTH
+  const code = 'code' in fields ? fields.code : 0
+  return writeIcmpHeader(block, offset, fields.type, code, restOf(fields))
+}
+
+/** The four bytes behind the checksum. */
+function restOf(fields: Icmpv4Fields): number {
+  if ('identifier' in fields) return echoRest(fields)
+  return 'nextHopMtu' in fields ? fields.nextHopMtu : 0
 }
