@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { allowAll, memoryNetwork, readAll, writeAll } from '@netkit/core'
+import { allowAll, egressRules, memoryNetwork, readAll, writeAll } from '@netkit/core'
 import type { ByteStream, EgressPolicy, HostEvent, Network } from '@netkit/core'
 import { hostNetwork, serve } from '@netkit/core/node'
 import { zones } from '@netkit/dns'
@@ -216,6 +216,26 @@ describe('the way out', () => {
     expect(await client.closed).toMatchObject({ kind: 'reset', by: 'remote' })
     expect(await server.closed).toMatchObject({ kind: 'reset' })
     expect(network.snapshot().egress.stats).toMatchObject({ live: 0, revoked: 1 })
+  })
+
+  test('is told of as it decides, with the rule and the name', async () => {
+    const host = memoryNetwork()
+    const told: string[] = []
+    const network = await setUp({
+      host,
+      policy: egressRules([{ name: 'no mail', action: 'deny', ports: [25] }]),
+      onEgress: (event) =>
+        told.push(`${event.kind} ${'verdict' in event ? event.verdict.rule : ''}`),
+    })
+    const { client, server } = await flow(host, network)
+    expect(told).toEqual(['allowed fallback'])
+    const { stack } = attach(network, 'other', ['192.168.65.4/24'])
+    await expect(stack.network.connect({ ip: SERVER, port: 25 })).rejects.toMatchObject({
+      code: 'ECONNREFUSED',
+    })
+    client.reset()
+    await server.closed
+    expect(told.slice(1)).toEqual(['denied no mail', 'closed '])
   })
 
   test('does not lead to netkit’s own listeners, but to published ports', async () => {

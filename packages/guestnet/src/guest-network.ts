@@ -14,6 +14,7 @@
 import { allowAll, guarded, NameMemory, normalizeIp, systemClock, systemRandom } from '@netkit/core'
 import type {
   Clock,
+  EgressEvent,
   EgressPolicy,
   GuardedFlow,
   GuardedNetwork,
@@ -22,7 +23,7 @@ import type {
   Random,
   Resolver,
 } from '@netkit/core'
-import { hostEvents, hostNetwork, hostResolver } from '@netkit/core/node'
+import { hostEvents, hostNetwork, hostResolver, publishEgress } from '@netkit/core/node'
 import type { HostNetwork } from '@netkit/core/node'
 import { addressResolver } from '@netkit/dns'
 import type { DnsServer, DnsServerStats } from '@netkit/dns'
@@ -95,6 +96,11 @@ export interface GuestNetworkOptions {
   readonly hostChanges?: HostChanges
   /** Runs for everything that happens at the gateway: guests, leases, flows, conflicts. Must not throw. */
   readonly onEvent?: (event: GatewayEvent) => void
+  /**
+   * Runs for every decision about a way out and for every flow's end, whichever layer asked: an audit log. Must not throw. The channel
+   * `netkit:core:egress` tells the same for all networks of the process.
+   */
+  readonly onEgress?: (event: EgressEvent) => void
   readonly clock?: Clock
   readonly random?: Random
 }
@@ -325,6 +331,10 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
   const egress = guarded(host, options.policy ?? allowAll, {
     clock,
     hostAddresses: { has: (ip) => addresses().has(ip) },
+    onEvent: (event) => {
+      publishEgress(event)
+      options.onEgress?.(event)
+    },
     aliases: options.hostAlias ? hostAliases(addressing) : {},
   })
   const names = new NameMemory({ clock })
