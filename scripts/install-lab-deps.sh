@@ -10,7 +10,9 @@ packages=(
   iproute2 util-linux mount    # ip, ss, nstat; unshare, nsenter
   tshark                       # an independent reader of captures
   xz-utils zstd                # compressed kernel modules of newer kernels
-  bind9-dnsutils               # dig
+  bind9-dnsutils dnsmasq-base  # dig; the name server of a host
+  gcc libc6-dev musl-tools hey # the resolvers of two C libraries and of Go
+  dnsperf                      # load for the resolver's benchmark
   mmdebstrap curl              # the Docker engine's tree, made at its first use; asking whether it answers
   ca-certificates
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison

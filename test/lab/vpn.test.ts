@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, inject, test } from 'vitest'
 import { findProgram, runCommand } from '@netkit/guests'
-import { QUERIES, type VpnReport } from './vpn/places.ts'
+import { DIG_QUERIES } from './dig.ts'
 import { unless } from './skip-reason.ts'
+import type { VpnReport } from './vpn/places.ts'
 
 /** The host's own namespaces and name service files, then the host. */
 const HOST = `
@@ -64,7 +65,7 @@ describe('a VPN on the host', unless(missing), () => {
     expect(report.up.busybox).toBe('1')
   })
 
-  test.each(QUERIES)('dig %s: the guest gets what the host gets', (query) => {
+  test.each(DIG_QUERIES)('dig %s: the guest gets what the host gets', (query) => {
     const { host, guest } = report.up.answers[query] ?? { host: 'not asked', guest: '' }
     expect(guest).toBe(host)
     expect(host).toMatch(/^(NOERROR|NXDOMAIN)/)

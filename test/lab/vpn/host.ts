@@ -16,7 +16,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { createGuestNetwork } from '@netkit/guestnet'
 import { frameLinkOf, linuxTools, netnsGuest } from '@netkit/guests'
-import { HOME, HOST, OFFICE, QUERIES, TUNNEL, type VpnReport } from './places.ts'
+import { DIG_QUERIES, digEssence, digStatus } from '../dig.ts'
+import { HOME, HOST, OFFICE, TUNNEL, type VpnReport } from './places.ts'
 
 const run = promisify(execFile)
 const host = async (script: string): Promise<string> => (await run('bash', ['-c', script])).stdout
@@ -52,14 +53,13 @@ const gateway = network.gateway.address
 const inGuest = async (script: string): Promise<string> => (await guest.exec(script)).stdout.trim()
 const digGuest = (query: string): Promise<string> =>
   inGuest(`dig +tries=1 +time=5 @${gateway} ${query}`)
-const status = (text: string): string => /status: (\w+)/.exec(text)?.[1] ?? text
 const page = (name: string): Promise<string> =>
   inGuest(`curl -s -m 5 http://${name}:8080/ || echo failed`)
 
 const longFlow = inGuest('curl -s -m 60 http://www.home.test:8080/slow | tail -n 1')
 const before = {
-  office: status(await digGuest('wiki.corp.test A')),
-  home: status(await digGuest('www.home.test A')),
+  office: digStatus(await digGuest('wiki.corp.test A')),
+  home: digStatus(await digGuest('www.home.test A')),
   page: await page('www.home.test'),
 }
 
@@ -67,25 +67,17 @@ const before = {
 const office = await open('office', 'tun0', TUNNEL, OFFICE)
 const changedAt = performance.now()
 await resolvConf(OFFICE)
-while (status(await digGuest('wiki.corp.test A')) !== 'NOERROR') {
+while (digStatus(await digGuest('wiki.corp.test A')) !== 'NOERROR') {
   if (performance.now() - changedAt > 10_000) throw new Error(LATE)
   await delay(10)
 }
 const seenAfterMs = performance.now() - changedAt
 
-/** Status and answer section of dig's output, in an order of its own: TTLs run while the two are asked. */
-function essence(text: string): string {
-  const answers = /;; ANSWER SECTION:\n([\s\S]*?)\n\n/.exec(text)?.[1] ?? ''
-  const records = answers
-    .split('\n')
-    .map((line) => line.replace(/^(\S+)\s+\d+\s+/, '$1 ').replaceAll(/\s+/g, ' '))
-  return [status(text), ...records.toSorted()].join('\n').trim()
-}
 const answers: Record<string, { host: string; guest: string }> = {}
-for (const query of QUERIES) {
+for (const query of DIG_QUERIES) {
   answers[query] = {
-    host: essence(await host(`dig +tries=1 +time=5 @${OFFICE} ${query}`)),
-    guest: essence(await digGuest(query)),
+    host: digEssence(await host(`dig +tries=1 +time=5 @${OFFICE} ${query}`)),
+    guest: digEssence(await digGuest(query)),
   }
 }
 const up = {
@@ -100,13 +92,13 @@ const up = {
 await host('ip link del tun0')
 await resolvConf(HOME)
 const deadline = performance.now() + 10_000
-while (status(await digGuest('wiki.corp.test A')) === 'NOERROR') {
+while (digStatus(await digGuest('wiki.corp.test A')) === 'NOERROR') {
   if (performance.now() > deadline) throw new Error(LATE)
   await delay(10)
 }
 const down = {
-  host: status(await host(`dig +tries=1 +time=5 @${HOME} wiki.corp.test A`)),
-  guest: status(await digGuest('wiki.corp.test A')),
+  host: digStatus(await host(`dig +tries=1 +time=5 @${HOME} wiki.corp.test A`)),
+  guest: digStatus(await digGuest('wiki.corp.test A')),
   home: await page('www.home.test'),
   longFlow: await longFlow,
 }

@@ -13,27 +13,6 @@ export const OFFICE = '198.18.7.2'
 export const SLOW_LINES = 150
 export const SLOW_MS = 100
 
-/** Queries that a guest and the host are both asked; `dig`'s own words. */
-export const QUERIES = [
-  'wiki.corp.test A',
-  'WIKI.Corp.Test A',
-  'wiki.corp.test AAAA',
-  'wiki.corp.test TXT',
-  'wiki.corp.test TXT +tcp',
-  'wiki.corp.test TXT +ignore +bufsize=512',
-  'wiki.corp.test MX',
-  'wiki.corp.test CAA',
-  'wiki.corp.test HTTPS',
-  'wiki.corp.test TYPE65535',
-  'wiki.corp.test A +noedns',
-  'wiki.corp.test NAPTR',
-  '_ldap._tcp.corp.test SRV',
-  '_ldap._tcp.corp.test SRV +tcp',
-  'alias.corp.test A',
-  '-x 198.18.7.2',
-  'missing.corp.test A',
-] as const
-
 /** What the host's side of the lab found out. */
 export interface VpnReport {
   /** `net.ipv4.ip_forward` of the host namespace: nothing a guest sends as its own can leave. */

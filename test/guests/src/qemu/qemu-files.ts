@@ -71,8 +71,15 @@ export async function qemuMissing(): Promise<string | undefined> {
   return missing.length === 0 ? undefined : missing.join(', ')
 }
 
-/** Finds QEMU and a kernel, and builds the initramfs unless the cache has it. Rejects with `NETKIT_GUEST_UNAVAILABLE`. */
-export async function qemuFiles(cache: string, progress: Progress): Promise<QemuFiles> {
+/**
+ * Finds QEMU and a kernel, and builds the initramfs unless the cache has it; `more` are paths of programs of this machine that go in
+ * too, with their libraries. Rejects with `NETKIT_GUEST_UNAVAILABLE`.
+ */
+export async function qemuFiles(
+  cache: string,
+  progress: Progress,
+  more: readonly string[] = [],
+): Promise<QemuFiles> {
   const qemu = await findProgram('qemu-system-x86_64')
   if (qemu === undefined) {
     throw guestUnavailable(
@@ -88,9 +95,8 @@ export async function qemuFiles(cache: string, progress: Progress): Promise<Qemu
   try {
     const kernel = await cloudKernel(cache, progress)
     const busybox = await staticBusybox(cache, progress)
-    const programs = (await Promise.all(['ss', 'nstat'].map(findProgram))).filter(
-      (path) => path !== undefined,
-    )
+    const tools = await Promise.all(['ss', 'nstat'].map(findProgram))
+    const programs = [...tools.filter((path) => path !== undefined), ...more]
     const inputs = [kernel.version, INIT_SCRIPT, UDHCPC_SCRIPT, ...WANTED_MODULES]
     for (const file of [kernel.image, busybox, bash, ...programs]) {
       const { size, mtimeMs } = await stat(file)

@@ -50,6 +50,8 @@ export interface QemuOptions extends Pick<QemuMachine, 'memoryMiB' | 'mac' | 'ho
   netdev?: QemuNetdev
   /** Default: KVM when it works, else TCG. */
   accelerator?: QemuAccelerator
+  /** Paths of more programs of this machine for the guest's `/usr/local/bin`; their libraries come along. */
+  programs?: readonly string[]
   /** Default: `cacheFolder()`. */
   cache?: string
   progress?: Progress
@@ -226,7 +228,7 @@ async function start(
  */
 export async function bootQemu(options: QemuOptions = {}): Promise<QemuGuest> {
   const { cache = cacheFolder(), progress = (): void => {} } = options
-  const files = await qemuFiles(cache, progress)
+  const files = await qemuFiles(cache, progress, options.programs)
   const accelerator = options.accelerator ?? (await bestAccelerator(files.qemu))
   progress(`booting Linux ${files.kernelVersion} in QEMU ${files.qemuVersion} (${accelerator})`)
   try {
