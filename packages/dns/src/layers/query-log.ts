@@ -24,7 +24,6 @@ export interface LogEntry {
 
 interface Row {
   at: number
-  readonly name: Uint8Array
   type: number
   rcode: number
   from: string
@@ -44,6 +43,8 @@ export class QueryLog implements Layer {
   readonly name = 'log'
   readonly #clock: Clock
   readonly #rows: Row[]
+  // The rows' names, in one piece: what is written in order should lie in order.
+  readonly #names: Uint8Array
   #next = 0
   #count = 0
 
@@ -51,13 +52,13 @@ export class QueryLog implements Layer {
     this.#clock = options.clock ?? systemClock
     this.#rows = Array.from({ length: options.entries ?? LOG_ENTRIES }, () => ({
       at: 0,
-      name: new Uint8Array(MAX_NAME_LENGTH),
       type: 0,
       rcode: 0,
       from: '',
       tookMs: 0,
       guest: undefined,
     }))
+    this.#names = new Uint8Array(this.#rows.length * MAX_NAME_LENGTH)
   }
 
   answer(query: DnsQuery, next: Next): Answer {
@@ -80,35 +81,37 @@ export class QueryLog implements Layer {
     return Array.from({ length: this.#count }, (_, i) => {
       const at = (this.#next - 1 - i + this.#rows.length) % this.#rows.length
       const row = this.#rows[at]
-      return row ? describe(row, drift) : undefined
+      return row ? this.#describe(row, at, drift) : undefined
     }).filter((entry) => entry !== undefined)
   }
 
   #write(query: DnsQuery, reply: Reply, tookMs: number): void {
     const row = this.#rows[this.#next]
     if (!row) return
+    const names = this.#names
+    const start = this.#next * MAX_NAME_LENGTH
+    const { bytes, length } = query.name
+    for (let i = 0; i < length; i++) names[start + i] = bytes[i] ?? 0
     this.#next = (this.#next + 1) % this.#rows.length
     if (this.#count < this.#rows.length) this.#count++
     row.at = this.#clock.now()
-    const { bytes, length } = query.name
-    for (let i = 0; i < length; i++) row.name[i] = bytes[i] ?? 0
     row.type = query.type
     row.rcode = reply.rcode
     row.from = reply.from
     row.tookMs = tookMs
     row.guest = query.client.guest
   }
-}
 
-function describe({ at, name, type, rcode, from, tookMs, guest }: Row, drift: number): LogEntry {
-  return {
-    at: at + drift,
-    name: nameToText(name, 0),
-    type: typeName(type),
-    rcode: rcodeName(rcode),
-    from,
-    tookMs,
-    guest,
+  #describe({ at, type, rcode, from, tookMs, guest }: Row, index: number, drift: number): LogEntry {
+    return {
+      at: at + drift,
+      name: nameToText(this.#names, index * MAX_NAME_LENGTH),
+      type: typeName(type),
+      rcode: rcodeName(rcode),
+      from,
+      tookMs,
+      guest,
+    }
   }
 }
 

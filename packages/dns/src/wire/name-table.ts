@@ -6,11 +6,18 @@ interface Slot<T> {
   next: Slot<T> | undefined
 }
 
+/** Words of the filter; 512 bits tell a table of a few dozen names nearly always that it does not have one. */
+const FILTER_WORDS = 16
+
 /**
  * A map from names to values, asked by hash and bytes, so that a query builds no string. Also finds the closest enclosing name.
+ *
+ * A query passes several small tables that do not have its name (zones, special names, each at every depth): a bit per hash answers
+ * those without a look into the map. Bits of deleted names stay until `clear()`; they cost a look, not an answer.
  */
 export class NameTable<T> {
   readonly #slots = new Map<number, Slot<T>>()
+  readonly #filter = new Int32Array(FILTER_WORDS)
   // How many names have how many labels: a suffix search skips depths that no name has.
   readonly #depths: number[] = []
   #size = 0
@@ -54,6 +61,8 @@ export class NameTable<T> {
     }
     const wire = name.toWire()
     this.#slots.set(hash, { name: wire, value, next: first })
+    const word = (hash >>> 5) & (FILTER_WORDS - 1)
+    this.#filter[word] = (this.#filter[word] ?? 0) | (1 << (hash & 31))
     this.#depths[name.labels] = (this.#depths[name.labels] ?? 0) + 1
     this.#size++
     return wire
@@ -78,6 +87,7 @@ export class NameTable<T> {
   /** Removes everything. */
   clear(): void {
     this.#slots.clear()
+    this.#filter.fill(0)
     this.#depths.length = 0
     this.#size = 0
   }
@@ -94,7 +104,10 @@ export class NameTable<T> {
   }
 
   #find(name: Name, label: number): T | undefined {
-    for (let slot = this.#slots.get(name.hashOf(label)); slot; slot = slot.next) {
+    const hash = name.hashOf(label)
+    if (((this.#filter[(hash >>> 5) & (FILTER_WORDS - 1)] ?? 0) & (1 << (hash & 31))) === 0)
+      return undefined
+    for (let slot = this.#slots.get(hash); slot; slot = slot.next) {
       if (name.suffixEquals(label, slot.name)) return slot.value
     }
     return undefined

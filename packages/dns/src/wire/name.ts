@@ -115,8 +115,10 @@ export class Name {
   /** Whether the suffix that starts at `label` equals `wire`, which is folded. */
   suffixEquals(label: number, wire: Uint8Array): boolean {
     const start = this.startOf(label)
-    if (this.length - start !== wire.length) return false
-    for (let i = 0; i < wire.length; i++) if (this.bytes[start + i] !== wire[i]) return false
+    const { bytes } = this
+    const { length } = wire
+    if (this.length - start !== length) return false
+    for (let i = 0; i < length; i++) if (bytes[start + i] !== wire[i]) return false
     return true
   }
 
