@@ -10,8 +10,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { hostNetwork } from '@netkit/core/node'
-import { hostFiles, resolvConfResolver } from '@netkit/dns/node'
+import { hostFiles, hostNetwork } from '@netkit/core/node'
+import { resolvConfResolver } from '@netkit/dns/node'
 import {
   attachLinux,
   bootQemu,
