@@ -77,14 +77,16 @@ async function miss(): Promise<number> {
   return (user + system) / NAMES
 }
 
+/** Memory in use, `bytes`, after a collection. */
+function used(): number {
+  globalThis.gc?.()
+  globalThis.gc?.()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+
 /** Memory of a cache with ten thousand names, `MiB`. */
 async function memory(): Promise<number> {
-  const used = (): number => {
-    globalThis.gc?.()
-    globalThis.gc?.()
-    const { heapUsed, arrayBuffers } = process.memoryUsage()
-    return heapUsed + arrayBuffers
-  }
   const before = used()
   const full = server()
   for (let i = 0; i < NAMES; i++) {

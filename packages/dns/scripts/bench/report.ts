@@ -53,12 +53,13 @@ function udpRow(udp: readonly UdpRound[], server: string): string {
   return `| ${server} | ${cells.join(' | ')} |`
 }
 
+const bar = (what: string, measured: string, allowed: string): string =>
+  `| ${what} | ${measured} | ${allowed} |`
+
 /** The page. */
 export function page({ inProcess, udp, rounds, seconds }: Measured): string {
   const { one, nine, hostile, miss, memory } = inProcess
   const model = cpus()[0]?.model.trim() ?? 'unknown'
-  const bar = (what: string, measured: string, allowed: string): string =>
-    `| ${what} | ${measured} | ${allowed} |`
   return `# Benchmarks of the resolver
 
 <!-- Written by packages/dns/scripts/bench/main.ts; do not edit. -->
