@@ -78,6 +78,12 @@ export const UPSTREAM_FAILURES = 3
 /** A failing upstream is tried again after this long, `ms`. */
 export const UPSTREAM_RETRY_MS = 5000
 
+/** Longest reply of a varlink service, `bytes`: base64 of the largest message, with its decoded form beside it. */
+export const VARLINK_REPLY_BYTES = 4 * 1024 * 1024
+/** A subscription to systemd-resolved is tried again after this long, `ms`, then twice as long, … */
+export const MONITOR_RETRY_MS = 1000
+/** … up to this long, `ms`. */
+export const MONITOR_RETRY_MAX_MS = 60_000
 /** Entries of a hosts file that are taken, the rest is counted: block lists of this size exist, larger ones belong in a resolver. */
 export const HOSTS_ENTRIES = 200_000
 /** Queries the log ring remembers. */

@@ -2,16 +2,16 @@
  * systemd-resolved over varlink: `ResolveRecord` gives the records of any type as they were on the wire, routed as the host routes.
  *
  * ```
- *   {"method":"io.systemd.Resolve.ResolveRecord","parameters":{"name":…,"type":…}} NUL ─▶ socket
- *   {"parameters":{"rrs":[{"ifindex":…,"raw":"<base64 of owner, type, class, TTL, RDLENGTH, RDATA>"}],"flags":…}} NUL ◀─
+ *   ResolveRecord {"name":…,"class":1,"type":…} ─▶ socket
+ *   {"rrs":[{"ifindex":…,"raw":"<base64 of owner, type, class, TTL, RDLENGTH, RDATA>"}],"flags":…} ◀─
  * ```
  *
  * Methods, fields and errors as in systemd's src/shared/varlink-io.systemd.Resolve.c; the record format as its
  * src/resolve/resolved-dns-rr.c (`dns_resource_record_to_wire_format`) writes it. One call is in flight per connection.
  */
 
-import { blockOf, isNetkitError, NetkitError, systemClock } from '@netkit/core'
-import type { ByteStream, Clock, Dialer } from '@netkit/core'
+import { isNetkitError, NetkitError, systemClock } from '@netkit/core'
+import type { Clock, Dialer } from '@netkit/core'
 import type {
   HostDnsConfiguration,
   HostResolver,
@@ -26,13 +26,11 @@ import { FLAG, RCODE } from '../wire/header.ts'
 import { Message } from '../wire/message.ts'
 import { MessageWriter } from '../wire/message-writer.ts'
 import { nameAt } from '../wire/record-data.ts'
-import { pump } from './pump.ts'
+import { varlinkReply } from './varlink.ts'
+import type { VarlinkReply } from './varlink.ts'
 
 /** Where systemd-resolved listens. */
 export const RESOLVED_SOCKET = '/run/systemd/resolve/io.systemd.Resolve'
-
-/** Longest reply of resolved, `bytes`: base64 of the largest message, with its decoded form beside it. */
-const MAX_REPLY_BYTES = 4 * 1024 * 1024
 
 /** Options of `resolvedResolver`. */
 export interface ResolvedResolverOptions {
@@ -42,12 +40,16 @@ export interface ResolvedResolverOptions {
   path?: string
   /** Asked where resolved is not there or does not know the method (before systemd 252); tells of configuration changes. */
   fallback: HostResolver
+  /** Whether resolved is asked now; else it is the fallback. Default: always. */
+  applies?: () => boolean
   clock?: Clock
 }
 
-interface VarlinkReply {
-  error?: string
-  parameters?: { rrs?: { raw?: string }[]; rcode?: number }
+/** Parameters of a reply of `ResolveRecord`, as far as they are used. */
+interface ResolvedRecords {
+  readonly rrs?: readonly { readonly raw?: string }[]
+  /** Of `DNSError`. */
+  readonly rcode?: number
 }
 
 /** systemd-resolved as a resolver. */
@@ -56,12 +58,12 @@ export function resolvedResolver(options: ResolvedResolverOptions): HostResolver
 }
 
 class ResolvedResolver implements HostResolver {
-  readonly name = 'systemd-resolved'
   readonly capabilities: HostResolverCapabilities
   readonly #network: Dialer
   readonly #clock: Clock
   readonly #path: string
   readonly #fallback: HostResolver
+  readonly #applies: () => boolean
   readonly #stats = noUpstreamStats()
   readonly #message = new Message()
   readonly #abort = new AbortController()
@@ -71,6 +73,7 @@ class ResolvedResolver implements HostResolver {
     this.#clock = options.clock ?? systemClock
     this.#path = options.path ?? RESOLVED_SOCKET
     this.#fallback = options.fallback
+    this.#applies = options.applies ?? ((): boolean => true)
     this.capabilities = {
       splitDns: true,
       types: 'all',
@@ -79,7 +82,12 @@ class ResolvedResolver implements HostResolver {
     }
   }
 
+  get name(): string {
+    return this.#applies() ? 'systemd-resolved' : this.#fallback.name
+  }
+
   configuration(): HostDnsConfiguration {
+    if (!this.#applies()) return this.#fallback.configuration()
     return { ...this.#fallback.configuration(), source: 'systemd-resolved' }
   }
 
@@ -92,6 +100,7 @@ class ResolvedResolver implements HostResolver {
   }
 
   async exchange(request: Uint8Array, options: ExchangeOptions = {}): Promise<Uint8Array> {
+    if (!this.#applies()) return await this.#fallback.exchange(request, options)
     this.#message.scan(request)
     const { type, questionEnd } = this.#message
     const name = nameAt(request, 12)
@@ -109,16 +118,13 @@ class ResolvedResolver implements HostResolver {
     }
     this.#stats.responses++
     const error = reply.error ?? ''
-    if (error === '') return this.#response(request, reply)
+    const parameters = (reply.parameters ?? {}) as ResolvedRecords
+    if (error === '') return this.#response(request, parameters)
     switch (error.slice(error.lastIndexOf('.') + 1)) {
       case 'NoSuchResourceRecord':
         return emptyResponse(request, questionEnd, RCODE.NOERROR)
       case 'DNSError':
-        return emptyResponse(
-          request,
-          questionEnd,
-          (reply.parameters?.rcode ?? RCODE.SERVFAIL) & 0xf,
-        )
+        return emptyResponse(request, questionEnd, (parameters.rcode ?? RCODE.SERVFAIL) & 0xf)
       case 'QueryRefused':
         return emptyResponse(request, questionEnd, RCODE.REFUSED)
       // Types that resolved will not ask for, and a resolved without the method: the servers of the file know them.
@@ -142,13 +148,12 @@ class ResolvedResolver implements HostResolver {
     await this.close()
   }
 
-  #response(request: Uint8Array, reply: VarlinkReply): Uint8Array {
+  #response(request: Uint8Array, { rrs = [] }: ResolvedRecords): Uint8Array {
     const writer = new MessageWriter().begin(FLAG.QR | FLAG.RD | FLAG.RA)
     const { type, class: classNumber } = this.#message
     this.#message.scan(request)
     writer.question(request, 12, type, classNumber)
-    const records = reply.parameters?.rrs ?? []
-    for (const { raw = '' } of records) {
+    for (const { raw = '' } of rrs) {
       const record = Uint8Array.from(Buffer.from(raw, 'base64'))
       // A message of this one record: the scanner then says whether it is one.
       const single = new Uint8Array(12 + record.length)
@@ -164,44 +169,14 @@ class ResolvedResolver implements HostResolver {
   async #call(name: string, type: number, signal: AbortSignal | undefined): Promise<VarlinkReply> {
     const late = new NetkitError('NETKIT_DNS_TIMEOUT', 'systemd-resolved did not answer in time.')
     const limit = deadline(this.#clock, 2 * UPSTREAM_TRY_MS, late, [this.#abort.signal, signal])
-    let stream: ByteStream | undefined
     try {
-      stream = await this.#network.connect(
-        { path: this.#path },
-        { signal: limit.signal, origin: { layer: 'dns' } },
-      )
       const call = {
         method: 'io.systemd.Resolve.ResolveRecord',
         parameters: { name, class: 1, type },
       }
-      const bytes = new TextEncoder().encode(`${JSON.stringify(call)}\0`)
-      stream.write(blockOf(bytes), 0, bytes.length)
-      return JSON.parse(await untilNul(stream, limit.signal)) as VarlinkReply
+      return await varlinkReply(this.#network, this.#path, call, limit.signal)
     } finally {
       limit.done()
-      stream?.reset()
     }
   }
-}
-
-// The text before the first NUL.
-function untilNul(stream: ByteStream, signal: AbortSignal): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const parts: Uint8Array[] = []
-    let total = 0
-    const fail = (reason: string): void =>
-      reject(new NetkitError('NETKIT_DNS_VARLINK', `systemd-resolved ${reason}.`))
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    pump(
-      stream,
-      (bytes) => {
-        const end = bytes.indexOf(0)
-        parts.push(bytes.slice(0, end < 0 ? bytes.length : end))
-        total += bytes.length
-        if (end >= 0) resolve(Buffer.concat(parts).toString('utf8'))
-        else if (total > MAX_REPLY_BYTES) fail('sent a reply without end')
-      },
-      () => fail('closed the connection without a reply'),
-    )
-  })
 }

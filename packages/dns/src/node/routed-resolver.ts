@@ -141,8 +141,13 @@ export class RoutedResolver implements HostResolver {
         for (const upstream of gone) void upstream.close()
       })
     }
-    channels.configuration.publish({ source: configuration.source, reason })
-    for (const run of this.#listeners) run(configuration, reason)
+    this.announce(reason)
+  }
+
+  /** Something changed that the configuration does not show: whoever remembers answers forgets them. */
+  announce(reason: string): void {
+    channels.configuration.publish({ source: this.#configuration.source, reason })
+    for (const run of this.#listeners) run(this.#configuration, reason)
   }
 
   async close(): Promise<void> {
