@@ -26,6 +26,8 @@ export const CNAME_CHASES = 8
 export const STREAM_IDLE_MS = 10_000
 /** Streams that are open at once to one service: the oldest idle one goes first. */
 export const STREAMS = 256
+/** Of these, for one client: a quarter, so that one guest cannot take them all. */
+export const STREAMS_PER_CLIENT = 64
 /** Queries in flight on one stream; more are read once others are answered. */
 export const PIPELINED_QUERIES = 128
 /** Replies waiting in one stream for a slow reader, `bytes`: beyond it no more queries are read from it. */

@@ -15,6 +15,9 @@ export interface DnsClient {
   readonly source?: IpEndpoint
 }
 
+/** What bounds per client are counted by: the guest, else the address. */
+export const clientKey = (client: DnsClient): string => client.guest ?? client.source?.ip ?? ''
+
 /** How a query came. */
 export type Transport = 'udp' | 'tcp' | 'dot' | 'doh' | 'local'
 

@@ -22,7 +22,7 @@ import {
   STREAM_BYTES,
   UDP_BYTES,
 } from './limits.ts'
-import { DnsQuery, localQuery } from './query.ts'
+import { clientKey, DnsQuery, localQuery } from './query.ts'
 import type { DnsClient, Transport } from './query.ts'
 import { render, serverFailure } from './reply.ts'
 import type { Reply } from './reply.ts'
@@ -288,8 +288,6 @@ function question(name: string, type: string | number, client: DnsClient): DnsQu
   }
   return localQuery(parseName(name), number, client)
 }
-
-const clientKey = (client: DnsClient): string => client.guest ?? client.source?.ip ?? ''
 
 // The smallest of what the transport takes and, over UDP, of what the client said it takes and what never fragments.
 function replyLimit(message: Message, query: DnsQuery, context: MessageContext): number {

@@ -1,7 +1,7 @@
 /**
  * DNS over any Network's streams: queries are read while earlier ones are still being answered, and answers leave as they come,
  * in any order (RFC 7766 6.2.1.1, 7). A slow reader is not read from; an idle stream is closed; when there are too many streams, the
- * one that was idle longest goes.
+ * one that was idle longest goes: of the client's own where it has more than its share, so that no client takes the streams of others.
  */
 
 import { isIpEndpoint, systemClock } from '@netkit/core'
@@ -12,8 +12,10 @@ import {
   STREAM_IDLE_MS,
   STREAM_QUEUE_BYTES,
   STREAMS,
+  STREAMS_PER_CLIENT,
 } from './limits.ts'
 import { MessageStream } from './message-stream.ts'
+import { clientKey } from './query.ts'
 import type { MessageContext, Responder } from './server.ts'
 import { clientOf } from './udp-service.ts'
 import type { DnsService, DnsServiceStats, ServiceOptions } from './udp-service.ts'
@@ -25,6 +27,8 @@ export interface StreamServiceOptions extends ServiceOptions {
   idleMs?: number
   /** Streams open at once. Default 256. */
   maxStreams?: number
+  /** Of these, for one client. Default 64. */
+  maxStreamsPerClient?: number
 }
 
 /** Listens and answers what arrives on the streams. */
@@ -77,6 +81,7 @@ export class TcpStreams {
   readonly counters: DnsServiceStats = { received: 0, sent: 0, dropped: 0, streams: 0 }
   readonly #guestOf: ServiceOptions['guestOf']
   readonly #max: number
+  readonly #maxPerClient: number
   // In order of last activity, oldest first.
   readonly #open = new Set<ClientStream>()
 
@@ -85,27 +90,35 @@ export class TcpStreams {
     this.clock = options.clock ?? systemClock
     this.idleMs = options.idleMs ?? STREAM_IDLE_MS
     this.#max = options.maxStreams ?? STREAMS
+    this.#maxPerClient = options.maxStreamsPerClient ?? STREAMS_PER_CLIENT
     this.#guestOf = options.guestOf
   }
 
   /** Serves one stream. */
   accept(stream: ByteStream): void {
-    if (this.#open.size >= this.#max) {
-      const oldest = [...this.#open].find((client) => client.idle)
-      if (!oldest) {
-        this.counters.dropped++
-        stream.reset()
-        return
-      }
-      oldest.stream.reset()
-      this.#open.delete(oldest)
-    }
     const { remote } = stream
     const client = remote && isIpEndpoint(remote) ? clientOf(remote, this.#guestOf) : {}
+    if (!this.#makeRoom(clientKey(client))) {
+      this.counters.dropped++
+      stream.reset()
+      return
+    }
     const served = new ClientStream(this, stream, { client, via: 'tcp', limit: STREAM_BYTES })
     this.#open.add(served)
     this.counters.streams = this.#open.size
     void stream.closed.then(() => this.#closed(served))
+  }
+
+  // Whether one more stream of this client may be open, after an idle one went where that was needed.
+  #makeRoom(who: string): boolean {
+    const own = [...this.#open].filter((open) => open.who === who)
+    const crowd = own.length >= this.#maxPerClient ? own : [...this.#open]
+    if (crowd !== own && crowd.length < this.#max) return true
+    const oldest = crowd.find((open) => open.idle)
+    if (!oldest) return false
+    oldest.stream.reset()
+    this.#open.delete(oldest)
+    return true
   }
 
   #closed(stream: ClientStream): void {
@@ -154,6 +167,11 @@ class ClientStream {
         this.#finish()
       },
     })
+  }
+
+  /** Whose stream it is. */
+  get who(): string {
+    return clientKey(this.#context.client)
   }
 
   /** Whether no query is being answered. */
