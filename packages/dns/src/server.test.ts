@@ -2,6 +2,7 @@ import { ManualClock } from '@netkit/core'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { layer } from './layer.ts'
+import { cache } from './layers/cache.ts'
 import { guard } from './layers/guard.ts'
 import { makeReply } from './reply.ts'
 import { createResponder } from './server.ts'
@@ -16,10 +17,24 @@ const edit = (bytes: Uint8Array, changes: Record<number, number>): Uint8Array =>
   return bytes
 }
 
+/** A query for a name of 128 labels of one byte. */
+function longName(): Uint8Array {
+  const [header, rest] = [queryBytes('.').slice(0, 12), queryBytes('.').slice(13)]
+  return Uint8Array.of(...header, ...Array.from({ length: 128 }, () => [1, 97]).flat(), 0, ...rest)
+}
+
 describe('bad input', () => {
   test.each([
     ['a label that runs over the end', edit(queryBytes('a.test'), { 12: 60 }), 'FORMERR'],
     ['a compression loop', edit(queryBytes('abc.test'), { 12: 0xc0, 13: 12 }), 'FORMERR'],
+    ['a pointer forward', edit(queryBytes('abc.test'), { 12: 0xc0, 13: 20 }), 'FORMERR'],
+    ['a label of 64 bytes', edit(queryBytes('a.test'), { 12: 64 }), 'FORMERR'],
+    ['a name of 257 bytes', longName(), 'FORMERR'],
+    [
+      'RDATA of OPT that is longer than the message',
+      edit(queryBytes('a.test', 'A', { edns: 1232 }), { 33: 0xff }),
+      'FORMERR',
+    ],
     ['two questions promised, one sent', edit(queryBytes('a.test'), { 5: 2 }), 'FORMERR'],
     ['no question', edit(queryBytes('.'), { 5: 0 }).slice(0, 12), 'FORMERR'],
     ['bytes after the message', Uint8Array.of(...queryBytes('a.test'), 1), 'FORMERR'],
@@ -142,6 +157,31 @@ describe('a chain that does not answer in time', () => {
       'NOERROR',
     ])
     expect(busy.stats()).toMatchObject({ overloaded: 1, pending: 0 })
+  })
+
+  test('ten thousand names in a second over a silent upstream: bounded at once, all answered, nothing left', async () => {
+    const clock = new ManualClock()
+    const cached = cache({ clock, maxBytes: 1024 * 1024 })
+    const flooded = createResponder({
+      clock,
+      layers: [cached, layer('silent', () => new Promise(() => {}))],
+    })
+    const flooder = { client: { guest: 'flooder' }, via: 'udp', limit: 1232 } as const
+    const answers = Array.from({ length: 10_000 }, (_, i) =>
+      flooded.answer(queryBytes(`n${i}.test`), flooder),
+    )
+    expect(flooded.stats()).toMatchObject({ pending: 1024, overloaded: 10_000 - 1024 })
+    // Others are served meanwhile.
+    const modest = flooded.answer(queryBytes('modest.test'), { client: { guest: 'modest' } })
+    expect(flooded.stats().pending).toBe(1025)
+    await clock.advance(4500)
+    const codes = await Promise.all(
+      [...answers, modest].map(async (answer) => dug((await answer) ?? new Uint8Array()).rcode),
+    )
+    expect(new Set(codes)).toEqual(new Set(['SERVFAIL']))
+    expect(flooded.stats()).toMatchObject({ pending: 0, expired: 1025 })
+    expect(cached.stats().bytes).toBeLessThanOrEqual(1024 * 1024)
+    expect(clock.pending).toBe(0)
   })
 
   test('a layer that throws is SERVFAIL for its query and nothing else', async () => {

@@ -21,8 +21,8 @@ interface Served {
   readonly clock: ManualClock
   readonly service: DnsService
   /** Answers what was held back: every name below `held.test`. */
-  release(): void
-  connect(ip?: string): Promise<ByteStream>
+  readonly release: () => void
+  readonly connect: (ip?: string) => Promise<ByteStream>
 }
 
 async function serve(options: StreamServiceOptions = {}): Promise<Served> {
@@ -49,8 +49,8 @@ const ending = async (stream: ByteStream): Promise<string> => (await stream.clos
 
 /** Sends and gives the answers as they come; `next` resolves with the next one. */
 function client(stream: ByteStream): {
-  send(query: Uint8Array): void
-  next(): Promise<Uint8Array>
+  send: (query: Uint8Array) => void
+  next: () => Promise<Uint8Array>
 } {
   const answers: Uint8Array[] = []
   let wake = deferred()
@@ -63,7 +63,7 @@ function client(stream: ByteStream): {
   })
   return {
     send: (query) => messages.send(query),
-    async next() {
+    next: async () => {
       for (;;) {
         const answer = answers.shift()
         if (answer) return answer
