@@ -1,7 +1,7 @@
 /**
  * `dns-packet` never sees a message that the scanner has not passed, and its gaps (5.6.1) are closed here:
  *
- * - types that it does not know would become type 0: they keep their name and their RDATA as bytes;
+ * - types and classes that it does not know would become 0: they keep their name, such types their RDATA as bytes;
  * - names are text to it, so labels with dots, backslashes, line breaks or bytes ≥ 0x80 would be bent: such an owner is refused, such RDATA
  *   stays bytes;
  * - HINFO, CAA and NAPTR hold text to it: with bytes ≥ 0x80 they stay bytes too;
@@ -17,7 +17,7 @@ import { expandName, Message } from '../wire/message.ts'
 import { endOfName, MessageWriter } from '../wire/message-writer.ts'
 import { MAX_NAME_LENGTH, nameToWire } from '../wire/name.ts'
 import { rdataLayout } from '../wire/rdata-layout.ts'
-import { RR_TYPE, typeName, typeNumber } from '../wire/rr-type.ts'
+import { CLASS_IN, RR_TYPE, typeName, typeNumber } from '../wire/rr-type.ts'
 
 // What dns-packet has a codec of its own for, and the codec is faithful (packet.test.ts fuzzes it).
 const KNOWN: ReadonlySet<number> = new Set([
@@ -135,12 +135,17 @@ export function fromPacket(packet: Packet | DnsPacket): Uint8Array {
   }
   const message = scanned(new Uint8Array(dnsPacket.encode(plain)))
   const writer = new MessageWriter().begin(message.flags)
-  for (let at = HEADER_LENGTH; at < message.questionEnd;) {
+  let at = HEADER_LENGTH
+  for (const question of plain.questions) {
     const end = endOfName(message.bytes, at)
-    writer.question(message.bytes, at, message.view.getUint16(end), message.view.getUint16(end + 2))
+    writer.question(message.bytes, at, message.view.getUint16(end), classNumber(question.class))
     at = end + 4
   }
-  for (let i = 0; i < message.records; i++) writer.copy(message, i)
+  const records = [...plain.answers, ...plain.authorities, ...plain.additionals]
+  for (const [i, record] of records.entries()) {
+    if (record.type === 'OPT') writer.copy(message, i)
+    else writer.copy(message, i, message.sectionOf(i), classNumber(record.class, record.flush))
+  }
   const out = writer.finish()
   out[0] = (packet.id ?? 0) >>> 8
   out[1] = (packet.id ?? 0) & 0xff
@@ -163,10 +168,14 @@ function decodeRecord(message: Message, i: number, bytes: Buffer): PacketRecord 
   const type = message.typeOf(i)
   const name = plainName(message, message.ownerOf(i))
   const ttl = message.ttlOf(i)
-  const known = KNOWN.has(type) && (type === RR_TYPE.OPT || message.classOf(i) === 1)
+  // TXT is always strings: as bytes it would be one string to dns-packet.
+  const known =
+    KNOWN.has(type) &&
+    (type === RR_TYPE.OPT || type === RR_TYPE.TXT || message.classOf(i) === CLASS_IN)
   if (known && isText(message, i)) {
     const record = codec.decode(bytes, message.ownerOf(i))
-    return type === RR_TYPE.OPT ? record : { ...record, name, ttl }
+    if (type === RR_TYPE.OPT) return record
+    return { ...record, name, ttl, class: className(message.classOf(i)) } as PacketRecord
   }
   const data = bytes.subarray(message.rdataOf(i), message.endOf(i))
   const expanded = expandRdata(message, i) ?? Uint8Array.from(data)
@@ -266,6 +275,16 @@ const CLASS_NAMES: readonly (readonly [number, string])[] = [
 
 const className = (number: number): string =>
   CLASS_NAMES.find(([known]) => known === number)?.[1] ?? `UNKNOWN_${number}`
+
+/** Multicast DNS's "forget what you had" bit beside the class (RFC 6762 10.2). */
+const FLUSH = 0x8000
+
+function classNumber(name: string | undefined, flush = false): number {
+  const unknown = /^UNKNOWN_(\d+)$/.exec(name ?? 'IN')
+  const known = CLASS_NAMES.find(([, text]) => text === (name ?? 'IN'))
+  const number = unknown ? Number(unknown[1]) : (known?.[0] ?? refuse(`"${name}" is not a class`))
+  return number | (flush ? FLUSH : 0)
+}
 
 function rcodeNumber(rcode: string | undefined): number {
   for (let number = 0; number < 16; number++) if (rcodeName(number) === rcode) return number

@@ -95,15 +95,20 @@ export class MessageWriter {
     return true
   }
 
-  /** Copies record `i` of a scanned message; `false` when it does not fit. */
-  copy(message: Message, i: number, section: Section = message.sectionOf(i)): boolean {
+  /** Copies record `i` of a scanned message, maybe into another section or class; `false` when it does not fit. */
+  copy(
+    message: Message,
+    i: number,
+    section: Section = message.sectionOf(i),
+    classNumber: number = message.classOf(i),
+  ): boolean {
     const { bytes } = message
     return this.record(
       section,
       bytes,
       message.ownerOf(i),
       message.typeOf(i),
-      message.classOf(i),
+      classNumber,
       message.ttlOf(i),
       bytes,
       message.rdataOf(i),
