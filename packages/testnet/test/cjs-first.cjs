@@ -1,6 +1,7 @@
 // Takes what it needs out of the modules at once, as much of npm does; run with `--import @netkit/testnet/register`.
 const { connect } = require('node:tls')
 const { setTimeout: wait } = require('node:timers/promises')
+// oxlint-disable-next-line typescript/unbound-method -- static, and taking it out is what is tested
 const { once } = require('node:events')
 
 async function main() {
