@@ -22,6 +22,8 @@ const REPLIES: Readonly<Record<string, ConnectReply>> = {
   EADDRNOTAVAIL: { icmp: net },
   EHOSTUNREACH: { icmp: host },
   EHOSTDOWN: { icmp: host },
+  // A black hole among the host's routes, which is how some VPNs shut everything else off.
+  EINVAL: { icmp: host },
   // Our own timeout, or the host's: the guest has waited long enough to be told.
   ETIMEDOUT: { icmp: host },
   EACCES: { icmp: communicationProhibited },

@@ -6,7 +6,10 @@ import { QEMU_AGENTS, QEMU_MEMORY_MIB } from '../limits.ts'
 export type QemuNetdev =
   /** Frames over the inherited descriptor 3. */
   | { readonly kind: 'inherited' }
-  /** QEMU dials a unix socket; before QEMU 8 it never does so again after a loss. */
+  /**
+   * QEMU dials a unix socket; before QEMU 8 it never does so again by itself after a loss. The NIC is joined to the socket by a hub,
+   * so that `QemuGuest.redial` can put another stream in the place of the lost one.
+   */
   | { readonly kind: 'dials'; readonly path: string }
   /** QEMU listens on a unix socket, and again after a loss. One peer at a time. */
   | { readonly kind: 'listens'; readonly path: string }
@@ -37,15 +40,21 @@ export const QEMU_DESCRIPTORS = { link: 3, qmp: 4, console: 5, firstAgent: 6 } a
 /** A comma inside an option's value is written twice. */
 const escape = (value: string): string => value.replaceAll(',', ',,')
 
-function netdevOption(netdev: QemuNetdev): string {
+/** The NIC's own netdev is `n0` in each case: what `set_link` and `filter-dump` name. */
+function netdevOptions(netdev: QemuNetdev): string[] {
   if (netdev.kind === 'netdev') {
     const [type = '', ...rest] = netdev.spec.split(',')
-    return [type, 'id=n0', ...rest].join(',')
+    return [[type, 'id=n0', ...rest].join(',')]
   }
-  const stream = `stream,id=n0,server=${netdev.kind === 'listens' ? 'on' : 'off'}`
-  return netdev.kind === 'inherited'
-    ? `${stream},addr.type=fd,addr.str=${QEMU_DESCRIPTORS.link}`
-    : `${stream},addr.type=unix,addr.path=${escape(netdev.path)}`
+  if (netdev.kind === 'inherited')
+    return [`stream,id=n0,server=off,addr.type=fd,addr.str=${QEMU_DESCRIPTORS.link}`]
+  const at = `addr.type=unix,addr.path=${escape(netdev.path)}`
+  if (netdev.kind === 'listens') return [`stream,id=n0,server=on,${at}`]
+  return [
+    'hubport,id=n0,hubid=0',
+    `stream,id=s0,server=off,${at}`,
+    'hubport,id=h0,hubid=0,netdev=s0',
+  ]
 }
 
 /**
@@ -71,7 +80,7 @@ export function qemuArguments(machine: QemuMachine): string[] {
     ['-display', 'none', '-monitor', 'none'],
     ['-kernel', machine.kernel, '-initrd', machine.initramfs, '-append', KERNEL_OPTIONS],
     ['-object', 'rng-random,id=rng0,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng0'],
-    ['-netdev', netdevOption(netdev), '-device', nic],
+    [...netdevOptions(netdev).flatMap((option) => ['-netdev', option]), '-device', nic],
     [...socket('qmp', QEMU_DESCRIPTORS.qmp), '-mon', 'chardev=qmp,mode=control'],
     [...socket('console', QEMU_DESCRIPTORS.console), '-serial', 'chardev:console'],
     ['-device', 'virtio-serial-pci,max_ports=16'],

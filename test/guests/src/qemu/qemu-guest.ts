@@ -72,6 +72,8 @@ export interface QemuGuest extends LinuxGuest {
   thaw(): void
   /** Hard reset, and resolves when the guest is ready again. */
   reset(): Promise<void>
+  /** Of a guest that `dials`: puts a new stream in the place of a lost one. The guest's carrier stays. */
+  redial(): Promise<void>
   /** The cable is pulled: the guest's carrier goes away. */
   linkDown(): Promise<void>
   linkUp(): Promise<void>
@@ -208,6 +210,13 @@ async function start(
       agents.reset()
       await qmp.execute('system_reset')
       await whenReady(BOOT_TIMEOUT_MS)
+    },
+    async redial() {
+      if (netdev.kind !== 'dials') throw new TypeError('Only a QEMU that dials can dial again.')
+      for (const id of ['h0', 's0']) await qmp.execute('netdev_del', { id })
+      const addr = { type: 'unix', path: netdev.path }
+      await qmp.execute('netdev_add', { type: 'stream', id: 's0', server: false, addr })
+      await qmp.execute('netdev_add', { type: 'hubport', id: 'h0', hubid: 0, netdev: 's0' })
     },
     async linkDown() {
       await qmp.execute('set_link', { name: 'n0', up: false })
