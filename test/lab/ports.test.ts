@@ -115,6 +115,15 @@ describe.each(['netns', 'qemu'] as const)('ports of a %s guest', (kind) => {
       expect(report.conflict.message).toContain('user root')
     })
 
+    test('a port that is taken in the guest: its own process is named, and told from the host’s', () => {
+      expect(report.guestHolder).toMatchObject({
+        kind: 'process',
+        side: 'guest',
+        command: expect.stringMatching(/^(busybox|httpd)$/),
+        user: 'root',
+      })
+    })
+
     test('gvproxy’s form: exposed, listed, reached, unexposed', () => {
       const { exposed, all, answer, unexposed, after } = report.gvproxy
       expect([exposed, unexposed]).toEqual(['\n200', '\n200'])

@@ -14,7 +14,13 @@ export type { LeaseHandle } from './lease.ts'
 export { portLimits } from './limits.ts'
 export type { PortLimits } from './limits.ts'
 export { createPortBroker } from './port-broker.ts'
-export type { PortBroker, PortBrokerOptions, PortProbe, PublishedPortInfo } from './port-broker.ts'
+export type {
+  PortBroker,
+  PortBrokerOptions,
+  PortProbe,
+  ProbeOptions,
+  PublishedPortInfo,
+} from './broker-contract.ts'
 export { describeHolder, portError } from './port-error.ts'
 export type { PortFailure } from './port-error.ts'
 export type { FlowOutcome, PortEvent, PublishedAddress } from './port-events.ts'
@@ -24,6 +30,6 @@ export { decodeProxyHeader, encodeProxyHeader } from './proxy-protocol.ts'
 export type { ProxyHeader, ProxyHeaderResult } from './proxy-protocol.ts'
 export type { HostAddresses } from './udp-faces.ts'
 export { openForwarderMux, serveForwarder } from './forwarder-mux.ts'
-export type { ForwarderMux, ForwarderMuxOptions, MuxIncoming } from './forwarder-mux.ts'
+export type { ForwarderMux, ForwarderMuxOptions, MuxIncoming } from './mux-contract.ts'
 export { muxLimits } from './limits.ts'
 export type { MuxLimits } from './limits.ts'

@@ -12,111 +12,31 @@
  * bind has failed.
  */
 
-import { errorCode, NetkitError, systemClock, systemRandom } from '@netkit/core'
-import type {
-  ByteStream,
-  Cidr,
-  Clock,
-  Endpoint,
-  HostEvents,
-  Network,
-  PortError,
-  PortHolder,
-  PortPublisher,
-  Random,
-  ReserveOptions,
-} from '@netkit/core'
-import { bindsOverlap } from './bind-overlap.ts'
+import { NetkitError, systemClock, systemRandom } from '@netkit/core'
+import type { Cidr, Clock, PortError, ReserveOptions } from '@netkit/core'
+import { findConflict, foreseeConflict } from './bind-conflict.ts'
+import type { ConflictSearchOptions } from './bind-conflict.ts'
 import type { BoundAddress, PortPlatform } from './bind-overlap.ts'
+import type {
+  PortBroker,
+  PortBrokerOptions,
+  PortProbe,
+  ProbeOptions,
+  PublishedPortInfo,
+} from './broker-contract.ts'
 import { ClientAccess, parseBlocks } from './client-access.ts'
-import type { PortPolicy } from './client-access.ts'
 import { portsChannel } from './diagnostics.ts'
 import { FlowQuota } from './flow-quota.ts'
-import type { HolderLookup } from './holder-lookup.ts'
 import { Lease } from './lease.ts'
 import type { LeaseHandle, PublishedPort } from './lease.ts'
 import { portLimits } from './limits.ts'
 import type { PortLimits } from './limits.ts'
+import { BindFailure, PortBinder } from './port-binder.ts'
 import { portError } from './port-error.ts'
-import type { PortFailure } from './port-error.ts'
 import type { PortEvent, PublishedAddress } from './port-events.ts'
 import { applyBindPolicy, checkDistinct, checkPath, planPorts } from './port-request.ts'
 import type { PlannedPorts, PublishRequest } from './port-request.ts'
-import { portCounters, TcpForward } from './tcp-forward.ts'
-import type { ForwardContext } from './tcp-forward.ts'
-import { UdpFaces } from './udp-faces.ts'
-import type { HostAddresses } from './udp-faces.ts'
-
-/** Options of `createPortBroker`. */
-export interface PortBrokerOptions {
-  /** Where ports are bound. */
-  readonly host: Network
-  /** Who holds a port that is taken; `hostHolders()` of `@netkit/ports/node`. Without it errors name our own leases only. */
-  readonly holders?: HolderLookup
-  /** Lets a UDP wildcard answer from the address that received; `hostAddresses()` of `@netkit/ports/node`. */
-  readonly addresses?: HostAddresses
-  /** Makes UDP wildcards follow changes of the host's addresses. */
-  readonly events?: HostEvents
-  readonly policy?: PortPolicy
-  /** Free ports are drawn from this range. Default: the operating system chooses; for ranges 49152-65535 (RFC 6335 section 6). */
-  readonly ephemeral?: { readonly first: number; readonly last: number }
-  readonly limits?: Partial<PortLimits>
-  /** Whose overlap rules hold; default the platform of the process. */
-  readonly platform?: PortPlatform
-  readonly clock?: Clock
-  readonly random?: Random
-}
-
-/** One line of `broker.list()`. */
-export interface PublishedPortInfo {
-  readonly owner: string
-  readonly state: 'reserved' | 'committed'
-  readonly address: PublishedAddress
-  readonly target: Endpoint | undefined
-  readonly ageMs: number
-  /** Flows open now. */
-  readonly open: number
-  readonly accepted: number
-  readonly refused: number
-  readonly denied: number
-  /** Bytes of flows that ended: from clients, to clients. */
-  readonly bytesIn: number
-  readonly bytesOut: number
-  /** Datagrams dropped. */
-  readonly dropped: number
-}
-
-/** One line of `broker.probe()`. */
-export interface PortProbe {
-  readonly address: BoundAddress
-  /** What stands in the way; `undefined` when nothing is known to. */
-  readonly error: PortError | undefined
-}
-
-/** A `PortPublisher` that also publishes socket files, and answers questions. */
-export interface PortBroker extends PortPublisher, AsyncDisposable {
-  /**
-   * Binds everything or nothing. The same owner asking for the same ports again gets a second handle on them; the ports are given
-   * back when the last handle is.
-   *
-   * @throws PortError what stood in the way, who holds it, what to do.
-   * @throws NetkitError `NETKIT_PORT_REQUEST_INVALID`
-   */
-  reserve(requests: readonly PublishRequest[], options: ReserveOptions): Promise<LeaseHandle>
-  /** Whether ports could be had, without binding them. A port found free may be taken the next moment. */
-  probe(
-    requests: readonly PublishRequest[],
-    options?: { signal?: AbortSignal },
-  ): Promise<PortProbe[]>
-  /** What is bound. A UDP wildcard has one line per address. */
-  list(): PublishedPortInfo[]
-  /** Runs `run` for each event; returns what removes the listener. */
-  on(run: (event: PortEvent) => void): () => void
-  /** Totals. */
-  stats(): { leases: number; ports: number; flows: number; conflicts: number }
-  /** Gives everything back. Idempotent. */
-  close(): Promise<void>
-}
+import type { FlowEnd } from './tcp-forward.ts'
 
 /**
  * Makes a broker.
@@ -148,35 +68,15 @@ export function createPortBroker(options: PortBrokerOptions): PortBroker {
   return new Broker(options)
 }
 
-/** A bind that failed, before anyone was asked why. */
-class BindFailure extends Error {
-  readonly at: BoundAddress
-  readonly holder: PortHolder | undefined
-  readonly code: string
-
-  constructor(at: BoundAddress, cause: unknown, holder?: PortHolder) {
-    super('bind failed', { cause })
-    this.at = at
-    this.holder = holder
-    this.code = errorCode(cause) ?? 'EADDRINUSE'
-  }
-}
-
-/** Binds that are under way at once: enough to keep the kernel busy, few enough to stop early. */
-const BIND_BATCH = 512
-/** RFC 6335 section 6. */
-const DYNAMIC_PORTS = { first: 49_152, last: 65_535 }
-
 class Broker implements PortBroker {
   readonly #options: PortBrokerOptions
   readonly #limits: PortLimits
   readonly #platform: PortPlatform
   readonly #clock: Clock
-  readonly #random: Random
+  readonly #search: ConflictSearchOptions
+  readonly #binder: PortBinder
   readonly #quota: FlowQuota
   readonly #leases = new Set<Lease>()
-  // By protocol and number: the candidates for an overlap.
-  readonly #bound = new Map<string, { address: BoundAddress; lease: Lease }[]>()
   readonly #listeners = new Set<(event: PortEvent) => void>()
   readonly #offHostEvents: (() => void) | undefined
   // Read at once: a policy with a typing error must not be found out with the first client.
@@ -189,7 +89,18 @@ class Broker implements PortBroker {
     this.#limits = { ...portLimits, ...options.limits }
     this.#platform = options.platform ?? currentPlatform()
     this.#clock = options.clock ?? systemClock
-    this.#random = options.random ?? systemRandom
+    const { holderLookupMs } = this.#limits
+    this.#search = { holders: options.holders, clock: this.#clock, holderLookupMs }
+    this.#binder = new PortBinder({
+      host: options.host,
+      addresses: options.addresses,
+      ephemeral: options.ephemeral,
+      limits: this.#limits,
+      platform: this.#platform,
+      clock: this.#clock,
+      random: options.random ?? systemRandom,
+      flowEnded: (lease, port, end) => this.#flowEnded(lease, port, end),
+    })
     this.#quota = new FlowQuota(this.#limits.maxFlows)
     this.#allow = parseBlocks(options.policy?.allow)
     this.#offHostEvents = options.events?.on(({ kind }) => {
@@ -230,8 +141,8 @@ class Broker implements PortBroker {
     this.#leases.add(lease)
     try {
       for (const [request, plan] of plans.entries()) {
-        if ('path' in plan) await this.#bindPath(lease, request, plan.path, access)
-        else await this.#bindPlan(lease, request, plan, access, signal)
+        if ('path' in plan) await this.#binder.bindPath(lease, request, plan.path, access)
+        else await this.#binder.bindPlan(lease, request, plan, access, signal)
         signal?.throwIfAborted()
       }
     } catch (error) {
@@ -258,7 +169,7 @@ class Broker implements PortBroker {
 
   async probe(
     requests: readonly PublishRequest[],
-    options: { signal?: AbortSignal } = {},
+    { side = 'host', signal }: ProbeOptions = {},
   ): Promise<PortProbe[]> {
     const owner = 'a probe'
     const probes: PortProbe[] = []
@@ -266,9 +177,9 @@ class Broker implements PortBroker {
       if ('path' in plan || plan.port === 0) continue
       for (let offset = 0; offset < plan.count; offset++) {
         for (const ip of plan.ips) {
-          options.signal?.throwIfAborted()
+          signal?.throwIfAborted()
           const address = { protocol: plan.protocol, ip, port: plan.port + offset }
-          const error = await this.#probeOne(address, owner)
+          const error = await this.#probeOne(address, owner, side)
           if (error !== undefined && plan.optional.has(ip) && error.code === 'EADDRNOTAVAIL')
             continue
           probes.push({ address, error })
@@ -343,200 +254,9 @@ class Broker implements PortBroker {
     return plans
   }
 
-  async #bindPlan(
-    lease: Lease,
-    request: number,
-    plan: PlannedPorts,
-    access: ClientAccess,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    if (plan.port !== 0) {
-      await this.#bindRange(lease, request, plan, plan.port, access, signal)
-      return
-    }
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await this.#bindRange(lease, request, plan, this.#candidate(plan), access, signal)
-        return
-      } catch (error) {
-        const taken = error instanceof BindFailure && error.code === 'EADDRINUSE'
-        if (!taken || attempt >= this.#limits.ephemeralAttempts || lease.state === 'over')
-          throw error
-      }
-    }
-  }
-
-  /** First number of a run to try; 0 leaves a single one to the operating system. */
-  #candidate(plan: PlannedPorts): number {
-    const pool = this.#options.ephemeral ?? (plan.count > 1 ? DYNAMIC_PORTS : undefined)
-    if (pool === undefined) return 0
-    const choices = pool.last - pool.first - plan.count + 2
-    if (choices < 1) {
-      throw new NetkitError(
-        'NETKIT_PORT_REQUEST_INVALID',
-        `${plan.count} free ports in a row do not fit between ${pool.first} and ${pool.last}. Ask for fewer, or widen 'ephemeral'.`,
-      )
-    }
-    return pool.first + this.#random.below(choices)
-  }
-
-  async #bindRange(
-    lease: Lease,
-    request: number,
-    plan: PlannedPorts,
-    base: number,
-    access: ClientAccess,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const bound: PublishedPort[] = []
-    const one = async (
-      ip: string,
-      offset: number,
-      port: number,
-    ): Promise<PublishedPort | undefined> => {
-      const at = { protocol: plan.protocol, ip, port }
-      try {
-        const published = await this.#bindOne(lease, request, offset, at, access, signal)
-        bound.push(published)
-        return published
-      } catch (error) {
-        if (plan.optional.has(ip) && isMissingFamily(error)) return undefined
-        throw error
-      }
-    }
-    try {
-      const [first = '', ...others] = plan.ips
-      if (base === 0) {
-        const chosen = await one(first, 0, 0)
-        const port = chosen?.address.protocol === 'unix' ? 0 : (chosen?.address.port ?? 0)
-        for (const ip of others) await one(ip, 0, port)
-      } else {
-        const places = Array.from({ length: plan.count }, (_, offset) =>
-          plan.ips.map((ip) => ({ ip, offset })),
-        ).flat()
-        for (let i = 0; i < places.length; i += BIND_BATCH) {
-          const batch = places.slice(i, i + BIND_BATCH)
-          const results = await Promise.allSettled(
-            batch.map(({ ip, offset }) => one(ip, offset, base + offset)),
-          )
-          for (const result of results) if (result.status === 'rejected') throw result.reason
-        }
-      }
-      bound.sort((a, b) => a.offset - b.offset)
-      lease.ports.push(...bound)
-    } catch (error) {
-      await Promise.all(bound.map((port) => this.#unbind(lease, port)))
-      throw error
-    }
-  }
-
-  async #bindOne(
-    lease: Lease,
-    request: number,
-    offset: number,
-    at: BoundAddress,
-    access: ClientAccess,
-    signal: AbortSignal | undefined,
-  ): Promise<PublishedPort> {
-    const holder = at.port === 0 ? undefined : this.#leaseOn(at)
-    if (holder !== undefined) {
-      throw new BindFailure(at, Object.assign(new Error('leased'), { code: 'EADDRINUSE' }), holder)
-    }
-    const port: PublishedPort = { address: at, request, offset, counters: portCounters() }
-    const context = this.#context(lease, port, access)
-    // Known before the kernel has answered: a second request for it is told who is first.
-    if (at.port !== 0) this.#remember(at, lease)
-    try {
-      let number: number
-      if (at.protocol === 'tcp') {
-        port.tcp = new TcpForward(context)
-        port.listening = await this.#options.host.listen(at, port.tcp.accept, {
-          guestReachable: true,
-          backlog: this.#limits.listenBacklog,
-          ...(signal && { signal }),
-        })
-        number = (port.listening.address as { port: number }).port
-      } else {
-        port.udp = new UdpFaces(this.#options.host, at, context, this.#options.addresses)
-        await port.udp.open(signal)
-        number = port.udp.port
-      }
-      port.address = { protocol: at.protocol, ip: at.ip, port: number }
-      if (at.port === 0) this.#remember(port.address, lease)
-      return port
-    } catch (error) {
-      this.#forget(at, lease)
-      throw new BindFailure(at, error)
-    }
-  }
-
-  async #bindPath(
-    lease: Lease,
-    request: number,
-    path: string,
-    access: ClientAccess,
-  ): Promise<void> {
-    const port: PublishedPort = {
-      address: { protocol: 'unix', path },
-      request,
-      offset: 0,
-      counters: portCounters(),
-    }
-    port.tcp = new TcpForward(this.#context(lease, port, access))
-    const accept = (stream: ByteStream): void => port.tcp?.accept(stream)
-    port.listening = await this.#options.host.listen({ path }, accept)
-    lease.ports.push(port)
-  }
-
-  async #unbind(lease: Lease, port: PublishedPort): Promise<void> {
-    port.tcp?.close()
-    await Promise.all([port.listening?.close(), port.udp?.close()])
-    if (port.address.protocol !== 'unix') this.#forget(port.address, lease)
-  }
-
-  #context(lease: Lease, port: PublishedPort, access: ClientAccess): ForwardContext {
-    return {
-      clock: this.#clock,
-      limits: this.#limits,
-      access,
-      quota: lease.quota,
-      held: lease.held,
-      counters: port.counters,
-      ended: (end) => {
-        if (this.#listeners.size === 0 && !portsChannel.hasSubscribers) return
-        this.#emit({ kind: 'flow', owner: lease.owner, port: port.address, ...end })
-      },
-    }
-  }
-
-  #leaseOn(at: BoundAddress): PortHolder | undefined {
-    for (const { address, lease } of this.#bound.get(slot(at)) ?? []) {
-      if (!bindsOverlap(this.#platform, address, at)) continue
-      return { kind: 'lease', owner: lease.owner, ageMs: this.#clock.now() - lease.since }
-    }
-    return undefined
-  }
-
-  #remember(address: BoundAddress, lease: Lease): void {
-    const key = slot(address)
-    const entries = this.#bound.get(key)
-    if (entries === undefined) this.#bound.set(key, [{ address, lease }])
-    else entries.push({ address, lease })
-  }
-
-  #forget(address: BoundAddress, lease: Lease): void {
-    const key = slot(address)
-    const rest = (this.#bound.get(key) ?? []).filter(
-      (entry) => entry.lease !== lease || entry.address.ip !== address.ip,
-    )
-    if (rest.length === 0) this.#bound.delete(key)
-    else this.#bound.set(key, rest)
-  }
-
   #over(lease: Lease, reason: 'abort' | 'release' | 'ttl' | 'close'): void {
     this.#leases.delete(lease)
-    for (const { address } of lease.ports)
-      if (address.protocol !== 'unix') this.#forget(address, lease)
+    this.#binder.forget(lease)
     // A reservation that never stood is told of as a conflict.
     if (lease.ports.length > 0) {
       this.#emit({ kind: 'released', owner: lease.owner, ports: addresses(lease), reason })
@@ -544,59 +264,40 @@ class Broker implements PortBroker {
   }
 
   async #explain(failure: BindFailure, owner: string): Promise<PortError> {
-    const { at, code, holder } = failure
-    const found: PortFailure =
+    const { at, code, holder, cause } = failure
+    const error =
       holder === undefined
-        ? { code, at, owner, cause: failure.cause, ...(await this.#ask(at, code)) }
-        : { code, at, owner, holder }
-    const error = portError(found)
+        ? portError({ code, at, owner, cause, ...(await findConflict(at, code, this.#search)) })
+        : portError({ code, at, owner, holder })
     this.#conflicts++
     this.#emit({ kind: 'conflict', owner, error })
     return error
   }
 
-  /** Asks the operating system, for at most `holderLookupMs`. */
-  async #ask(at: BoundAddress, code: string): Promise<Partial<PortFailure>> {
-    const { holders } = this.#options
-    if (holders === undefined) return {}
-    return await this.#bounded(async (signal) => {
-      if (code === 'EADDRINUSE') return { holder: await holders.find(at, signal) }
-      return (await holders.obstacle?.(at, signal)) ?? {}
-    }, {})
-  }
-
-  async #probeOne(at: BoundAddress, owner: string): Promise<PortError | undefined> {
-    const lease = this.#leaseOn(at)
-    if (lease !== undefined) return portError({ code: 'EADDRINUSE', at, owner, holder: lease })
-    const { holders } = this.#options
-    if (holders === undefined) return undefined
-    const found = await this.#bounded<Partial<PortFailure> | undefined>(async (signal) => {
-      const obstacle = await holders.obstacle?.(at, signal)
-      if (obstacle !== undefined) return obstacle
-      const holder = await holders.find(at, signal)
-      return holder && { code: 'EADDRINUSE', holder }
-    }, undefined)
-    return found?.code === undefined
-      ? undefined
-      : portError({ ...found, code: found.code, at, owner })
-  }
-
-  async #bounded<T>(ask: (signal: AbortSignal) => Promise<T>, otherwise: T): Promise<T> {
-    const abort = new AbortController()
-    return await new Promise((resolve) => {
-      const timer = this.#clock.after(this.#limits.holderLookupMs, () => {
-        resolve(otherwise)
-        abort.abort()
+  async #probeOne(
+    at: BoundAddress,
+    owner: string,
+    side: 'host' | 'guest',
+  ): Promise<PortError | undefined> {
+    if (side === 'guest') {
+      return await foreseeConflict(at, owner, {
+        ...this.#search,
+        holders: this.#options.guestHolders,
       })
-      void ask(abort.signal)
-        .catch(() => otherwise)
-        .then(resolve)
-        .finally(() => timer.cancel())
-    })
+    }
+    const holder = this.#binder.leaseOn(at)
+    if (holder !== undefined) return portError({ code: 'EADDRINUSE', at, owner, holder })
+    return await foreseeConflict(at, owner, this.#search)
   }
 
   #refresh(): void {
     for (const lease of this.#leases) for (const port of lease.ports) void port.udp?.refresh()
+  }
+
+  #flowEnded(lease: Lease, port: PublishedAddress, end: FlowEnd): void {
+    // Most have nobody who listens, and flows are many.
+    if (this.#listeners.size === 0 && !portsChannel.hasSubscribers) return
+    this.#emit({ kind: 'flow', owner: lease.owner, port, ...end })
   }
 
   #emit(event: PortEvent): void {
@@ -605,18 +306,11 @@ class Broker implements PortBroker {
   }
 }
 
-const slot = ({ protocol, port }: BoundAddress): string => `${protocol} ${port}`
-
 const addresses = (lease: Lease): PublishedAddress[] => lease.ports.map(({ address }) => address)
 
 function boundAddresses(port: PublishedPort): PublishedAddress[] {
   if (port.udp === undefined) return [port.address]
   return port.udp.locals().map((local) => ({ protocol: 'udp', ip: local.ip, port: local.port }))
-}
-
-function isMissingFamily(error: unknown): boolean {
-  const code = error instanceof BindFailure ? error.code : undefined
-  return code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT'
 }
 
 function currentPlatform(): PortPlatform {

@@ -25,6 +25,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { hostNetwork } from '@netkit/core/node'
 import { createSwitch, streamLink } from '@netkit/frames'
+import { guestHolders } from '@netkit/ports/node'
 import { bootQemu, linuxTools, netnsGuest, runCommand, type LinuxGuest } from '@netkit/guests'
 import { askDatagram, type DatagramAnswer } from './ask-datagram.ts'
 import { CLIENT, HOST, LATE, PUBLISHED, USER } from './places.ts'
@@ -226,6 +227,11 @@ const conflict = await ask('POST', '/v1/ports', {
 })
 taken.close()
 
+// Who has port 80 in the guest: what an engine there would stumble over.
+const inGuestHolders = guestHolders({ run: inGuest })
+const port80 = { protocol: 'tcp', ip: '0.0.0.0', port: 80 } as const
+const guestHolder = await inGuestHolders.find(port80, AbortSignal.timeout(60_000))
+
 // gvproxy's form.
 const exposed = { local: ':8090', protocol: 'tcp' }
 const gvproxy = {
@@ -274,6 +280,7 @@ const report: PortsReport = {
   },
   refused,
   conflict: { status: conflictStatus, message: conflict.text },
+  guestHolder,
   gvproxy,
   late,
   helper: helperReport,

@@ -1,5 +1,7 @@
 /** Addresses and ports of the lab for published ports, all in namespaces of its own, and what it reports. */
 
+import type { PortHolder } from '@netkit/core'
+
 /** The host on its LAN. */
 export const HOST = { v4: '198.18.20.1', v6: '2001:db8:20::1' } as const
 /** Another machine on the LAN. */
@@ -48,6 +50,8 @@ export interface PortsReport {
   /** curl's exit status where nobody listens in the guest. */
   readonly refused: number
   readonly conflict: { readonly status: number; readonly message: string }
+  /** Who listens on port 80 in the guest. */
+  readonly guestHolder: PortHolder | undefined
   readonly gvproxy: {
     readonly exposed: string
     readonly all: string

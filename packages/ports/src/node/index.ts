@@ -12,6 +12,8 @@ export {
   hostAddresses,
   maxFlowsByDescriptors,
 } from './host-facts.ts'
+export { guestHolders } from './guest-holders.ts'
+export type { GuestHoldersOptions } from './guest-holders.ts'
 export { hostHolders } from './host-holders.ts'
 export type { HostHoldersOptions } from './host-holders.ts'
 export { findLinuxHolder, hostProcFiles } from './linux-holders.ts'

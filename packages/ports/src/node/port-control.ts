@@ -8,7 +8,7 @@
  * | `POST /v1/ports?hold` | the same, for as long as the connection stands: the answer does not end |
  * | `POST /v1/ports/<id>/commit` `{targets}` | 204 |
  * | `DELETE /v1/ports/<id>` · `DELETE /v1/owners/<owner>` | 204 |
- * | `POST /v1/probe` `{requests}` | whether they could be had |
+ * | `POST /v1/probe` `{requests, side?}` | whether they could be had, on the `host` or in the `guest` |
  * | `POST /services/forwarder/expose` `{local, remote, protocol?}` | gvproxy's form (containers/gvisor-tap-vsock, pkg/services/forwarder) |
  * | `POST /services/forwarder/unexpose` `{local, protocol?}` · `GET /services/forwarder/all` | 〃 |
  *
@@ -22,7 +22,7 @@ import { errorCode, formatEndpoint, isNetkitError, NetkitError } from '@netkit/c
 import type { Endpoint, PortError, PortRequest, PortTarget } from '@netkit/core'
 import { parseTarget } from '../forward-spec.ts'
 import type { LeaseHandle } from '../lease.ts'
-import type { PortBroker } from '../port-broker.ts'
+import type { PortBroker } from '../broker-contract.ts'
 import type { PublishRequest } from '../port-request.ts'
 
 /** Options of `portControl`. */
@@ -119,7 +119,10 @@ class PortControl {
     if (route === 'GET /v1/ports') send(response, 200, broker.list())
     else if (route === 'POST /v1/ports') await this.#publish(await body(request), hold, response)
     else if (route === 'POST /v1/probe') {
-      const probes = await broker.probe(requestsOf(await body(request)))
+      const given = await body(request)
+      const { side = 'host' } = given
+      if (side !== 'host' && side !== 'guest') throw invalid('side', 'host or guest')
+      const probes = await broker.probe(requestsOf(given), { side })
       const answer = probes.map(({ address, error }) => ({
         ...address,
         error: error === undefined ? null : describe(error),
