@@ -21,6 +21,8 @@ import { canonicalAddress, normalizeIp } from './address.ts'
 import type { ByteStream } from './byte-stream.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import { egressChannel } from './diagnostics.ts'
+import type { EgressEvent } from './egress-event.ts'
 import { isChosenByGuest } from './egress-policy.ts'
 import type {
   DenialReply,
@@ -47,17 +49,6 @@ import type {
 } from './network.ts'
 import { OwnListeners } from './own-listeners.ts'
 
-/** Something that the guard decided or saw. */
-export type EgressEvent =
-  | { readonly kind: 'allowed' | 'denied'; readonly flow: FlowRequest; readonly verdict: Verdict }
-  /** A change of the policy ended a live flow. */
-  | { readonly kind: 'revoked'; readonly flow: FlowRequest; readonly verdict: Verdict }
-  /** The flow was allowed and the network could not open it. */
-  | { readonly kind: 'failed'; readonly flow: FlowRequest; readonly error: unknown }
-  /** Its local address went away with an interface; it was reset. */
-  | { readonly kind: 'vanished'; readonly flow: FlowRequest }
-  | { readonly kind: 'closed'; readonly flow: FlowRequest }
-
 /** Options of `guarded`. */
 export interface GuardOptions {
   /** Addresses of the host's own interfaces, in normal text form; asked at every decision, so a live set may be given. */
@@ -73,7 +64,7 @@ export interface GuardOptions {
   /** What netkit listens on. Default: the network's own registry, where it has one. */
   ownListeners?: OwnListeners
   clock?: Clock
-  /** Runs for each decision and each end. Must not throw. */
+  /** Runs for each decision and each end, as `netkit:core:egress` does for all guards. Must not throw. */
   onEvent?: (event: EgressEvent) => void
 }
 
@@ -289,7 +280,7 @@ class Guard implements GuardedNetwork {
       if (addressScope(ip) === 'loopback' || addresses.has(ip)) continue
       reset++
       this.#counts.vanished++
-      this.#options.onEvent?.({ kind: 'vanished', flow })
+      this.#tell({ kind: 'vanished', flow })
       stream.reset()
     }
     return reset
@@ -388,7 +379,7 @@ class Guard implements GuardedNetwork {
       return await this.#network.connect(target, options)
     } catch (error) {
       this.#counts.failed++
-      this.#options.onEvent?.({ kind: 'failed', flow, error })
+      this.#tell({ kind: 'failed', flow, error })
       throw error
     }
   }
@@ -396,7 +387,12 @@ class Guard implements GuardedNetwork {
   async #forgetWhenClosed(open: OpenFlow): Promise<void> {
     await open.stream.closed
     this.#flows.delete(open)
-    this.#options.onEvent?.({ kind: 'closed', flow: open.flow })
+    this.#tell({ kind: 'closed', flow: open.flow })
+  }
+
+  #tell(event: EgressEvent): void {
+    if (egressChannel.hasSubscribers) egressChannel.publish(event)
+    this.#options.onEvent?.(event)
   }
 
   #policyChanged(): void {
@@ -413,7 +409,7 @@ class Guard implements GuardedNetwork {
       return
     }
     this.#counts.revoked++
-    this.#options.onEvent?.({ kind: 'revoked', flow, verdict })
+    this.#tell({ kind: 'revoked', flow, verdict })
     stream.reset()
   }
 
@@ -428,7 +424,7 @@ class Guard implements GuardedNetwork {
       this.#byRule.set(rule, counts)
     }
     counts[kind]++
-    this.#options.onEvent?.({ kind, flow, verdict })
+    this.#tell({ kind, flow, verdict })
   }
 }
 

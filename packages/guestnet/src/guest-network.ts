@@ -23,7 +23,7 @@ import type {
   Random,
   Resolver,
 } from '@netkit/core'
-import { hostEvents, hostNetwork, hostResolver, publishEgress } from '@netkit/core/node'
+import { hostEvents, hostNetwork, hostResolver } from '@netkit/core/node'
 import type { HostNetwork } from '@netkit/core/node'
 import { addressResolver } from '@netkit/dns'
 import type { DnsServer, DnsServerStats } from '@netkit/dns'
@@ -331,10 +331,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
   const egress = guarded(host, options.policy ?? allowAll, {
     clock,
     hostAddresses: { has: (ip) => addresses().has(ip) },
-    onEvent: (event) => {
-      publishEgress(event)
-      options.onEgress?.(event)
-    },
+    ...(options.onEgress && { onEvent: options.onEgress }),
     aliases: options.hostAlias ? hostAliases(addressing) : {},
   })
   const names = new NameMemory({ clock })

@@ -1,7 +1,8 @@
-/** The diagnostics channels of this package (`node:diagnostics_channel`). Publishing costs nothing while nobody listens. */
+/** The package's diagnostics channels. Publishing costs nothing while nobody listens. */
 
-import { channel } from 'node:diagnostics_channel'
-import type { Channel } from 'node:diagnostics_channel'
+import { diagnosticsChannel } from '@netkit/core'
+import type { DiagnosticsChannel } from '@netkit/core'
+import type { PortEvent } from './port-events.ts'
 
-/** Every `PortEvent` of every broker in the process. */
-export const portsChannel: Channel = channel('netkit:ports')
+/** `netkit:ports:event`: every event of every broker in the process. */
+export const portsChannel: DiagnosticsChannel<PortEvent> = diagnosticsChannel('netkit:ports:event')

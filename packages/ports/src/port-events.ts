@@ -1,4 +1,4 @@
-/** What a `PortBroker` tells: to listeners of `broker.on` and on the diagnostics channel `netkit:ports`. */
+/** What a `PortBroker` tells: to listeners of `broker.on` and on the diagnostics channel `netkit:ports:event`. */
 
 import type { Endpoint, PortError, ReservedPort } from '@netkit/core'
 

@@ -6,7 +6,6 @@
 export { asDgram } from './as-dgram.ts'
 export { asNetServer, serve, type SocketServer } from './as-net-server.ts'
 export { asNetSocket, type NetSocketOptions } from './as-net-socket.ts'
-export { egressChannel, publishEgress } from './diagnostics.ts'
 export * from './fake-files.ts'
 export * from './fake-process.ts'
 export * from './host-command.ts'
