@@ -8,6 +8,7 @@ packages=(
   linux-image-cloud-amd64      # the guest's kernel; unpacked by QEMU guests, never booted here
   busybox-static bash          # the guest's programs
   iproute2 util-linux mount    # ip, ss, nstat; unshare, nsenter
+  iputils-ping                 # pings of the world, by the host for its guests
   tshark                       # an independent reader of captures
   xz-utils zstd                # compressed kernel modules of newer kernels
   bind9-dnsutils dnsmasq-base  # dig; the name server of a host

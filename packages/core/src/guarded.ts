@@ -48,6 +48,7 @@ import type {
   Network,
 } from './network.ts'
 import { OwnListeners } from './own-listeners.ts'
+import type { PingOptions, PingOutcome } from './pinger.ts'
 
 /** Options of `guarded`. */
 export interface GuardOptions {
@@ -90,6 +91,7 @@ export interface GuardedFlow {
 
 /** A network behind a policy. */
 export interface GuardedNetwork extends Network, Disposable {
+  ping(ip: string, options?: PingOptions): Promise<PingOutcome>
   /** What would happen to a flow, with the rule and the reason; nothing is opened or counted. */
   explain(
     protocol: FlowRequest['protocol'],
@@ -259,6 +261,22 @@ class Guard implements GuardedNetwork {
     })
     this.#ports.add(port)
     return port
+  }
+
+  async ping(ip: string, options: PingOptions = {}): Promise<PingOutcome> {
+    options.signal?.throwIfAborted()
+    const to = { ip, port: 0 }
+    const target = this.#resolveAlias(to)
+    const flow = this.#request('icmp', to, target, options.origin)
+    const { verdict } = await this.#decide(flow)
+    options.signal?.throwIfAborted()
+    this.#count(flow, verdict)
+    if (!verdict.allow) throw denial('ping', to, verdict)
+    if (!this.#network.ping) {
+      const reason = 'the network behind the policy cannot ping'
+      throw socketError('ENOTSUP', { syscall: 'ping', address: ip, reason })
+    }
+    return this.#network.ping(target.ip, options)
   }
 
   async explain(

@@ -10,6 +10,7 @@ import type { Block } from './block.ts'
 import type { ByteStream } from './byte-stream.ts'
 import type { Endpoint, IpEndpoint } from './endpoint.ts'
 import type { FlowOrigin } from './egress-policy.ts'
+import type { PingOptions, PingOutcome } from './pinger.ts'
 
 /** Options of `Dialer.connect`. */
 export interface ConnectOptions {
@@ -100,5 +101,8 @@ export interface Binder {
   bind(at: IpEndpoint, options?: BindOptions): Promise<DatagramPort>
 }
 
-/** A place to dial from, listen on and bind in. */
-export interface Network extends Dialer, Acceptor, Binder {}
+/** A place to dial from, listen on and bind in. One that can ask whether a host answers has `ping` as well. */
+export interface Network extends Dialer, Acceptor, Binder {
+  /** See `Pinger.ping`. */
+  ping?(ip: string, options?: PingOptions): Promise<PingOutcome>
+}

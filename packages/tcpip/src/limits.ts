@@ -65,6 +65,11 @@ export const ICMP_ERRORS_PER_SECOND = 200
 /** Bytes of the offending packet quoted in an ICMP error (RFC 1812 4.3.2.3: not beyond 576 in all). */
 export const ICMP_QUOTE_BYTES = 548
 
+/** Pings of the world that one guest may have under way: each may be a process of the host for ten seconds. */
+export const ECHOES_PENDING_PER_GUEST = 32
+/** The same per second: five pings at `ping -i 0.2`, not a flood. */
+export const ECHOES_PER_SECOND = 25
+
 // --- Fragments ---
 
 /** How long fragments wait for the rest (RFC 8200 4.5 has 60 s; Linux 30 s; a virtual link needs less). */

@@ -17,8 +17,10 @@ import type {
   Network,
 } from '../network.ts'
 import { OwnListeners } from '../own-listeners.ts'
+import type { PingOptions, PingOutcome, Pinger } from '../pinger.ts'
 import { acceptedSocket, canReadAccepted, takeAccepted } from './accepted-socket.ts'
 import { bindHostPort, HostDatagramPort } from './host-datagram-port.ts'
+import { hostPing } from './host-ping.ts'
 import { HostStream, SocketReader } from './host-stream.ts'
 import { KEEP_ALIVE_MS, LISTEN_BACKLOG } from './limits.ts'
 import {
@@ -37,6 +39,8 @@ export interface HostNetworkOptions {
    * connection to ourselves shows that it works.
    */
   acceptedReads?: 'auto' | 'onread' | 'data'
+  /** Who sends echo requests. Default the host's `ping` program, see `hostPing`. */
+  pinger?: Pinger
 }
 
 /**
@@ -63,6 +67,7 @@ export function hostNetwork(options: HostNetworkOptions = {}): HostNetwork {
 
 /** The host's network, and what netkit listens on there. */
 export interface HostNetwork extends Network {
+  ping(ip: string, options?: PingOptions): Promise<PingOutcome>
   /** One for all host networks of the process, as there is one host: `guarded` keeps guests away from these. */
   readonly ownListeners: OwnListeners
   /**
@@ -86,6 +91,7 @@ class NodeNetwork implements HostNetwork {
   readonly ownListeners = ownListeners
   readonly #options: HostNetworkOptions
   readonly #keepAliveMs: number | undefined
+  #pinger: Pinger | undefined
 
   constructor(options: HostNetworkOptions) {
     this.#options = options
@@ -187,6 +193,11 @@ class NodeNetwork implements HostNetwork {
 
   bind(at: IpEndpoint, options: BindOptions = {}): Promise<DatagramPort> {
     return bindHostPort(at, options)
+  }
+
+  ping(ip: string, options: PingOptions = {}): Promise<PingOutcome> {
+    this.#pinger ??= this.#options.pinger ?? hostPing()
+    return this.#pinger.ping(normalizeIp(ip), options)
   }
 
   #acceptedStream(

@@ -62,3 +62,6 @@ export const FIRST_RESTART_MS = 1000
 
 /** up to this, `ms`; a program that lived for that long starts over. */
 export const LAST_RESTART_MS = 60_000
+
+/** How long `ping` waits for an answer, `s`: as long as the programs that guests run wait by default. */
+export const PING_WAIT_S = 10

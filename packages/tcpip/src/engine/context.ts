@@ -4,6 +4,7 @@ import type { Clock, Random } from '@netkit/core'
 import type { Address } from '../address.ts'
 import type { IpOutput } from './ip-output.ts'
 import type { Neighbor } from './neighbors.ts'
+import type { Port } from './port.ts'
 import type { Role } from './role.ts'
 
 /** Something that runs in the current turn: a connection. */
@@ -26,10 +27,11 @@ export interface EngineContext {
   /** The next hop towards an address, one of our own included; `run` hears whether it is there. */
   route(to: Address, run: ((reachable: boolean) => void) | undefined): Neighbor | undefined
   /**
-   * A peer says that it could not be reached from our `source`, with a code of `ICMPV4_UNREACHABLE`. Returns whether anybody here
-   * had sent to it.
+   * A peer says on `port` that it could not be reached from our `source`, with a code of `ICMPV4_UNREACHABLE`. Returns whether anybody
+   * here had sent to it there.
    */
   senderUnreachable(
+    port: Port,
     protocol: number,
     source: Address,
     sourcePort: number,

@@ -31,7 +31,10 @@ export const ENGINE_DROP_REASONS = {
   'fragment-overlap': 'fragments overlap (RFC 5722): the whole datagram goes',
   'fragment-limit': 'too much is in reassembly already; the oldest datagram makes room',
   'fragment-timeout': 'the rest of a datagram did not come',
-  'icmp-echo-world': 'ping beyond the gateway: nobody here can answer for the world',
+  'icmp-echo-world':
+    'a ping beyond the gateway, and the host has no way to ask: no answer is invented',
+  'icmp-echo-denied': 'the policy refused a ping',
+  'icmp-echo-limit': 'too many pings beyond the gateway',
   'icmp-unsupported': 'an ICMP message that nobody here asked for',
   'udp-multicast': 'a broadcast or multicast datagram stays on the link',
   'udp-no-mapping': 'no host socket could be had for the datagram',

@@ -178,6 +178,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
   }
 
   senderUnreachable(
+    port: Port,
     protocol: number,
     source: Address,
     sourcePort: number,
@@ -185,6 +186,9 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
     destinationPort: number,
     code: number,
   ): boolean {
+    // Nobody speaks for an address on another link: a guest cannot end what was meant for its neighbor.
+    const known = this.neighbors.find(destination)
+    if (known && known.port !== port) return false
     const error = unreachableError(code, destination, destinationPort)
     if (protocol === UDP)
       return this.udp.ports.unreachable(source, sourcePort, destination, destinationPort, error)
@@ -435,7 +439,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
         break
       default:
         port.drop('ip-unknown-protocol')
-        this.icmp.protocolUnreachable(port, packet)
+        this.icmp.unreachable(port, packet, ICMPV4_UNREACHABLE.protocol)
     }
     packet.release()
   }

@@ -13,7 +13,7 @@ import {
 import type { Address } from '../address.ts'
 
 /** Hop limit of what we send (RFC 1700; Linux's default as well). */
-const TTL = 64
+export const DEFAULT_TTL = 64
 
 /** IPv4: the packet must not be fragmented, and so needs no identification (RFC 6864 4.1). */
 export const DONT_FRAGMENT = 0x4000
@@ -52,9 +52,10 @@ export function writeIpv4(
   payloadLength: number,
   identification: number,
   flagsAndOffset: number,
+  ttl: number = DEFAULT_TTL,
 ): void {
   const totalLength = IPV4_HEADER_LENGTH + payloadLength
-  const ttlAndProtocol = (TTL << 8) | protocol
+  const ttlAndProtocol = (ttl << 8) | protocol
   const s = source.d
   const d = destination.d
   let sum =
@@ -87,7 +88,7 @@ export function writeIpv6(
   destination: Address,
   nextHeader: number,
   payloadLength: number,
-  hopLimit: number = TTL,
+  hopLimit: number = DEFAULT_TTL,
 ): void {
   view.setUint32(offset, 0x6000_0000)
   view.setUint16(offset + 4, payloadLength)

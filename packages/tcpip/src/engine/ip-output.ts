@@ -73,7 +73,7 @@ export class IpOutput {
     destination: Address,
     protocol: number,
     payloadLength: number,
-    hopLimit?: number,
+    ttl?: number,
   ): void {
     const port = this.#port
     const block = this.#block
@@ -92,6 +92,7 @@ export class IpOutput {
         payloadLength,
         0,
         DONT_FRAGMENT,
+        ttl,
       )
     } else {
       writeIpv6(
@@ -101,7 +102,7 @@ export class IpOutput {
         destination,
         protocol,
         payloadLength,
-        hopLimit,
+        ttl,
       )
     }
     port.commit(headLength(family) + payloadLength)

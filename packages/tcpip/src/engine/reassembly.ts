@@ -14,6 +14,7 @@
 
 import { blockOf } from '@netkit/core'
 import type { Block, Clock } from '@netkit/core'
+import { IPV6_HEADER_LENGTH } from '@netkit/frames'
 import {
   REASSEMBLY_BYTES,
   REASSEMBLY_DATAGRAMS,
@@ -22,6 +23,11 @@ import {
 } from '../limits.ts'
 import type { Packet } from './packet.ts'
 import type { Port } from './port.ts'
+
+const IPV4_TOTAL_LENGTH = 2
+const IPV4_FRAGMENT = 6
+const IPV6_PAYLOAD_LENGTH = 4
+const IPV6_NEXT_HEADER = 6
 
 interface Piece {
   readonly from: number
@@ -124,10 +130,12 @@ export class Reassembly {
     for (const piece of entry.pieces) bytes.set(piece.bytes, head + piece.from)
     this.#remove(entry)
     const whole: Block = blockOf(bytes)
+    unfragment(whole, packet, head + entry.total)
     packet.block = whole
     packet.offset = 0
     packet.payloadOffset = head
     packet.payloadLength = entry.total
+    packet.dontFragment = false
   }
 
   #expire(now: number): void {
@@ -164,5 +172,16 @@ export class Reassembly {
   #remove(entry: Entry): void {
     this.#entries.delete(entry.key)
     this.#held -= entry.held
+  }
+}
+
+/** Makes a fragment's header that of the whole packet, so that an ICMP error can quote it. */
+function unfragment({ view }: Block, { family, protocol }: Packet, length: number): void {
+  if (family === 4) {
+    view.setUint16(IPV4_TOTAL_LENGTH, length)
+    view.setUint16(IPV4_FRAGMENT, 0)
+  } else {
+    view.setUint16(IPV6_PAYLOAD_LENGTH, length - IPV6_HEADER_LENGTH)
+    view.setUint8(IPV6_NEXT_HEADER, protocol)
   }
 }

@@ -48,6 +48,8 @@ export interface Role {
   isLocal(address: Address): boolean
   /** Whether we answer a ping of this address ourselves. */
   answersEcho(a: number, b: number, c: number, d: number): boolean
+  /** An echo request for an address that is ours, and that we do not answer for ourselves. The packet is only lent. */
+  echoRequested(port: Port, packet: Packet): void
   /** The address that we speak from towards that neighbor: ARP requests, ICMP errors. */
   addressTowards(port: Port, family: 4 | 6): Address | undefined
   /** A packet to an address that is not ours. */

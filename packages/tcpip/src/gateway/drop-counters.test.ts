@@ -1,6 +1,15 @@
 /** Every reason that something is dropped for can be met, and is counted under its own name. */
 
-import { allowAll, blockOf, ManualClock, memoryNetwork, parseIpv6, socketError } from '@netkit/core'
+import {
+  allowAll,
+  blockOf,
+  egressPresets,
+  egressRules,
+  ManualClock,
+  memoryNetwork,
+  parseIpv6,
+  socketError,
+} from '@netkit/core'
 import type { DatagramFailure, Network } from '@netkit/core'
 import { BROADCAST_MAC, DROP_REASONS, IP_PROTOCOL, memoryLinkPair, TCP_FLAG } from '@netkit/frames'
 import { expect, it } from 'vitest'
@@ -163,6 +172,14 @@ const udpTo = (to: number, port: number, options: Partial<GatewayOptions>): Case
   },
 })
 
+const pings = (count: number, options: Partial<GatewayOptions>): Case => ({
+  options,
+  async run({ raw }) {
+    for (let i = 0; i < count; i++) raw.send(raw.ping(SERVER))
+    await settled()
+  },
+})
+
 const CASES: Record<DropReason, Case> = {
   // Its VLAN tag is cut: no link hands over a frame without a whole Ethernet header.
   'ethernet-truncated': ethernet(0x8100, zeros(2)),
@@ -283,7 +300,12 @@ const CASES: Record<DropReason, Case> = {
       await fragments(fragment(0, 2)).run(setup)
     },
   },
-  'icmp-echo-world': { run: ({ raw }) => raw.send(raw.ping(SERVER)) },
+  'icmp-echo-world': pings(1, {}),
+  'icmp-echo-denied': pings(1, {
+    network: memoryNetwork(),
+    policy: egressRules(egressPresets.deny),
+  }),
+  'icmp-echo-limit': pings(40, { network: { ...blackHole(), ping: () => new Promise(() => {}) } }),
   'icmp-unsupported': icmpv6([200, 0, 0, 0, 0, 0, 0, 0]),
   'udp-multicast': { run: ({ raw }) => raw.send(raw.udp(1, ip('224.0.0.251'), 5353, 'x')) },
   'udp-no-mapping': udpTo(SERVER, 9, {

@@ -34,7 +34,6 @@ import { Stations } from './stations.ts'
 
 const MAPPED = 0xffff
 const HOST_UNREACHABLE = 1
-const FRAGMENTATION_NEEDED = 4
 
 /** What the role hands on. */
 export interface GatewayHandlers extends ClaimEvents {
@@ -42,6 +41,8 @@ export interface GatewayHandlers extends ClaimEvents {
   datagram(port: Port, packet: Packet, udp: UdpView): void
   connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void
   stateChanged(port: Port, state: LinkState, cause: NetkitError | undefined): void
+  /** A guest pings the world. */
+  echoRequested(port: Port, packet: Packet): void
   /** A guest asks for a router advertisement. */
   routerSolicited(port: Port, packet: Packet): void
 }
@@ -194,6 +195,10 @@ export class GatewayRole implements Role {
     return this.addresses.isNamed(a, b, c, d)
   }
 
+  echoRequested(port: Port, packet: Packet): void {
+    this.#handlers.echoRequested(port, packet)
+  }
+
   addressTowards(_port: Port, family: 4 | 6): Address | undefined {
     return family === 4 ? this.addresses.gateway : this.plan.ipv6?.gateway
   }
@@ -261,12 +266,13 @@ export class GatewayRole implements Role {
     const { engine } = this.#parts
     if (packet.ttl <= 1) {
       port.drop('ip-ttl')
+      engine.icmp.errors.about(port, packet, { kind: 'time-exceeded' })
       return
     }
     const length = packet.headerLength + packet.payloadLength
     if (length > to.port.mtu) {
       port.drop('ip-too-big')
-      engine.icmp.unreachable(port, packet, FRAGMENTATION_NEEDED, to.port.mtu)
+      engine.icmp.errors.about(port, packet, { kind: 'too-big', mtu: to.port.mtu })
       return
     }
     const room = to.port.begin(14 + length)

@@ -3,7 +3,7 @@
 import type { LinkState } from '@netkit/frames'
 import type { DropReason } from '../engine/drops.ts'
 import type { FlowSnapshot } from './flow-record.ts'
-import type { UdpMappingSnapshot } from './udp-nat.ts'
+import type { UdpMappingSnapshot } from './udp-mapping.ts'
 
 /** A DHCP lease. */
 export interface Lease {

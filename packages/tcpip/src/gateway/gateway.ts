@@ -3,7 +3,8 @@
  *
  * ```
  *   guest ── link ──▶ engine ─┬─ ARP, ping, DHCP                answered here
- *   guest ── link ──▶         ├─ TCP ─▶ route() ─▶ dial the host first, then SYN-ACK ─▶ splice
+ *   guest ── link ──▶         ├─ ping of the world ─▶ network.ping
+ *                             ├─ TCP ─▶ route() ─▶ dial the host first, then SYN-ACK ─▶ splice
  *                             └─ UDP ─▶ one host socket per guest port
  *   network: the guests seen from the host ─▶ dial into them, listen and bind on the gateway's addresses
  * ```
@@ -14,7 +15,7 @@
 
 import { allowAll, guarded, NetkitError, ReadBlockPool } from '@netkit/core'
 import type { DiagnosticsChannel, EgressPolicy, IpEndpoint, Network } from '@netkit/core'
-import { arenaMemory, formatMac } from '@netkit/frames'
+import { arenaMemory, formatMac, ICMPV4_UNREACHABLE } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
 import { v4Address } from '../address.ts'
 import type { Address } from '../address.ts'
@@ -30,6 +31,7 @@ import type { TcpSettings } from '../tcp/control-block.ts'
 import type { SegmentIn } from '../tcp/segment.ts'
 import type { ConnectReply } from './connect-errors.ts'
 import { DhcpServer } from './dhcp-server.ts'
+import { EchoRelay } from './echo-relay.ts'
 import type { FlowRecord } from './flow-record.ts'
 import type { GatewayEvent } from './gateway-events.ts'
 import { addressing, aliasesOf, dhcpSettings } from './gateway-options.ts'
@@ -53,6 +55,12 @@ export interface UdpOptions {
   readonly idleMs?: number
   /** Destinations, beside port 53, that get a connected socket: the guest is told when nobody listens there. Default none. */
   readonly connectedTo?: (destination: IpEndpoint) => boolean
+  /**
+   * Longest IP packet on the way to an address, `bytes`, where it is known to be less than the guest's MTU. A datagram that is longer
+   * and may not be fragmented (DF, and every IPv6 packet) is answered by "fragmentation needed" or "packet too big" with this MTU, as
+   * a router would. Default: not known; the host's kernel fragments.
+   */
+  readonly pathMtu?: (ip: string) => number | undefined
 }
 
 /** Options of `createGateway`. */
@@ -180,6 +188,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   readonly #advertiser: RouterAdvertiser | undefined
   readonly #gate: TcpGate
   readonly #nat: UdpNat
+  readonly #echoes: EchoRelay
   readonly network: Network
   readonly #onEvent: ((event: GatewayEvent) => void) | undefined
   readonly #conflicts = new RateLimit(CONFLICTS_PER_SECOND)
@@ -230,8 +239,10 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       filtering: options.udp?.filtering ?? 'address',
       idleMs: options.udp?.idleMs ?? UDP_IDLE_MS,
       connectedTo: options.udp?.connectedTo,
+      pathMtu: options.udp?.pathMtu,
       namesOf: (guest, ip) => names?.namesOf(guest, ip) ?? [],
     })
+    this.#echoes = new EchoRelay(this.#engine, network)
     this.network = new EngineNetwork(this.#engine, () => tcp)
   }
 
@@ -287,6 +298,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#engine.detach(guest.port)
     this.#gate.detached(guest.port)
     this.#nat.detached(guest.port)
+    this.#echoes.detached(guest.port)
     this.#role.detached(guest.port)
     this.#leases.dropGuest(guest.name, this.#engine.clock.now())
     this.#tell({ kind: 'guest', guest: guest.name, event: 'detached', cause: undefined })
@@ -343,7 +355,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   datagram(port: Port, packet: Packet, udp: UdpView): void {
     if (packet.group) port.drop('udp-multicast')
     else if (this.#role.isOwn(packet.da, packet.db, packet.dc, packet.dd))
-      this.#engine.icmp.portUnreachable(port, packet)
+      this.#engine.icmp.unreachable(port, packet, ICMPV4_UNREACHABLE.port)
     else this.#nat.arrived(port, packet, udp)
   }
 
@@ -361,6 +373,10 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   #tellFlow(record: FlowRecord): void {
     if (this.#onEvent || channels.flow.hasSubscribers)
       this.#tell({ kind: 'flow', flow: record.snapshot() })
+  }
+
+  echoRequested(port: Port, packet: Packet): void {
+    this.#echoes.requested(port, packet)
   }
 
   routerSolicited(port: Port, packet: Packet): void {

@@ -156,6 +156,7 @@ describe('ping', () => {
       raw.icmpv6(ping, { from: GUEST, to: GATEWAY }),
       raw.icmpv6(ping, { from: GUEST, to: bytes('2001:db8::7') }),
     )
+    await settled()
     const answers = raw.takeIcmpv6()
     expect(answers).toMatchObject([{ source: formatIpv6(GATEWAY), destination: formatIpv6(GUEST) }])
     expect([...(answers[0]?.message.subarray(4) ?? [])]).toEqual(ping.slice(4))

@@ -12,17 +12,21 @@
  * "port unreachable" (an unconnected one never does), and the guest is told. That costs the mapping its independence of the
  * endpoint, which a resolver does not need.
  *
+ * A datagram that may not be fragmented and is longer than the way takes (`pathMtu`, or the host's socket says EMSGSIZE) is dropped, and
+ * the guest told the MTU (RFC 1191, RFC 8201). Else the host's kernel fragments what its own interfaces cannot carry whole.
+ *
  * Bounds: mappings per guest, the least recently used makes room; UDP_IDLE_MS without traffic either way, UDP_DNS_IDLE_MS towards port
  * 53; datagrams waiting for a socket; bytes waiting in one. What does not fit is dropped and counted, as a network would.
  */
 
 import { blockOf, errorCode } from '@netkit/core'
-import type { Binder, Block, DatagramFailure, DatagramPort, IpEndpoint } from '@netkit/core'
-import { ICMPV4_UNREACHABLE } from '@netkit/frames'
+import type { Binder, DatagramFailure, DatagramPort, IpEndpoint } from '@netkit/core'
+import { ICMPV4_UNREACHABLE, IP_PROTOCOL, UDP_HEADER_LENGTH } from '@netkit/frames'
 import type { UdpView } from '@netkit/frames'
 import { mix, tryParseAddress } from '../address.ts'
 import type { Address } from '../address.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { IcmpProblem } from '../engine/icmp-errors.ts'
 import type { Neighbor } from '../engine/neighbors.ts'
 import type { Packet } from '../engine/packet.ts'
 import type { Port } from '../engine/port.ts'
@@ -35,8 +39,20 @@ import {
   UDP_SWEEP_MS,
 } from '../limits.ts'
 import { connectReply } from './connect-errors.ts'
+import { GuestMappings, Mapping } from './udp-mapping.ts'
+import type { UdpMappingSnapshot } from './udp-mapping.ts'
 
 const DNS_PORT = 53
+
+/** MTUs that are common on the Internet, longest first (RFC 1191 7.1): guesses, where the way does not tell its own. */
+const MTU_PLATEAUS = [32_000, 17_914, 9_000, 8_166, 4_352, 2_002, 1_492, 1_280, 1_006, 576] as const
+/** RFC 8200 5. */
+const MIN_IPV6_MTU_BYTES = 1_280
+
+function plateauBelow(bytes: number, family: 4 | 6): number {
+  const plateau = MTU_PLATEAUS.find((mtu) => mtu < bytes) ?? 576
+  return family === 4 ? plateau : Math.max(plateau, MIN_IPV6_MTU_BYTES)
+}
 
 /**
  * Which datagrams reach the guest through a mapping (RFC 4787 5): those from any host, from the addresses it has sent to, or from
@@ -52,139 +68,9 @@ export interface UdpNatOptions {
   readonly idleMs: number
   /** Which destinations get a connected socket of their own, beside port 53. */
   readonly connectedTo: ((destination: IpEndpoint) => boolean) | undefined
+  /** Longest IP packet on the way to an address, `bytes`, where known. */
+  readonly pathMtu: ((ip: string) => number | undefined) | undefined
   readonly namesOf: (guest: string, ip: string) => readonly string[]
-}
-
-/** A mapping in `snapshot()`. */
-export interface UdpMappingSnapshot {
-  readonly protocol: 'udp'
-  readonly guest: string
-  readonly source: IpEndpoint
-  /** The host socket's end; `undefined` while it is being bound. */
-  readonly mapped: IpEndpoint | undefined
-  /** The only destination of a connected mapping. */
-  readonly connected: IpEndpoint | undefined
-  readonly datagramsFromGuest: number
-  readonly datagramsToGuest: number
-  readonly bytesFromGuest: number
-  readonly bytesToGuest: number
-  readonly idleMs: number
-}
-
-class Mapping {
-  readonly guest: GuestMappings
-  readonly address: Address
-  readonly portNumber: number
-  /** The destination of a connected mapping. */
-  readonly peer: Address | undefined
-  readonly peerPort: number
-  readonly idleMs: number
-  readonly key: number
-  neighbor: Neighbor
-  /** Others of the same key. */
-  sibling: Mapping | undefined
-  /** In order of use. */
-  older: Mapping | undefined
-  newer: Mapping | undefined
-  usedAt = 0
-  host: DatagramPort | undefined
-  closed = false
-  waiting: { bytes: Block; to: IpEndpoint }[] | undefined = []
-  /** Where the last datagram went, most often that of the next. */
-  lastTo: Address | undefined
-  lastEndpoint: IpEndpoint | undefined
-  /** Who the last answer came from. */
-  lastFrom: IpEndpoint | undefined
-  lastFromAddress: Address | undefined
-  readonly sentTo = new Set<string>()
-  datagramsIn = 0
-  datagramsOut = 0
-  bytesIn = 0
-  bytesOut = 0
-
-  constructor(
-    guest: GuestMappings,
-    packet: Packet,
-    neighbor: Neighbor,
-    portNumber: number,
-    peer: Address | undefined,
-    peerPort: number,
-    idleMs: number,
-    key: number,
-  ) {
-    this.guest = guest
-    this.address = packet.source()
-    this.portNumber = portNumber
-    this.peer = peer
-    this.peerPort = peerPort
-    this.idleMs = idleMs
-    this.key = key
-    this.neighbor = neighbor
-  }
-
-  is(packet: Packet, udp: UdpView, connected: boolean): boolean {
-    return (
-      this.portNumber === udp.sourcePort &&
-      this.address.is(packet.sa, packet.sb, packet.sc, packet.sd) &&
-      (this.peer !== undefined) === connected &&
-      (!this.peer ||
-        (this.peerPort === udp.destinationPort &&
-          this.peer.is(packet.da, packet.db, packet.dc, packet.dd)))
-    )
-  }
-}
-
-/** One guest's mappings. */
-class GuestMappings {
-  readonly port: Port
-  readonly byKey = new Map<number, Mapping>()
-  size = 0
-  oldest: Mapping | undefined
-  newest: Mapping | undefined
-
-  constructor(port: Port) {
-    this.port = port
-  }
-
-  touch(mapping: Mapping, now: number): void {
-    mapping.usedAt = now
-    if (this.newest === mapping) return
-    this.#unlink(mapping)
-    mapping.older = this.newest
-    if (this.newest) this.newest.newer = mapping
-    this.newest = mapping
-    this.oldest ??= mapping
-  }
-
-  add(mapping: Mapping, now: number): void {
-    mapping.sibling = this.byKey.get(mapping.key)
-    this.byKey.set(mapping.key, mapping)
-    this.size++
-    this.touch(mapping, now)
-  }
-
-  remove(mapping: Mapping): void {
-    const first = this.byKey.get(mapping.key)
-    if (first === mapping) {
-      if (mapping.sibling) this.byKey.set(mapping.key, mapping.sibling)
-      else this.byKey.delete(mapping.key)
-    } else {
-      let at = first
-      while (at && at.sibling !== mapping) at = at.sibling
-      if (at) at.sibling = mapping.sibling
-    }
-    this.#unlink(mapping)
-    this.size--
-  }
-
-  #unlink(mapping: Mapping): void {
-    if (mapping.older) mapping.older.newer = mapping.newer
-    else if (this.oldest === mapping) this.oldest = mapping.newer
-    if (mapping.newer) mapping.newer.older = mapping.older
-    else if (this.newest === mapping) this.newest = mapping.older
-    mapping.older = undefined
-    mapping.newer = undefined
-  }
 }
 
 /** UDP of all guests. */
@@ -216,20 +102,7 @@ export class UdpNat {
     const now = this.#engine.clock.now()
     const snapshots: UdpMappingSnapshot[] = []
     for (const guest of this.#guests.values()) {
-      for (let at = guest.oldest; at; at = at.newer) {
-        snapshots.push({
-          protocol: 'udp',
-          guest: guest.port.name,
-          source: { ip: at.address.text, port: at.portNumber },
-          mapped: at.host?.local,
-          connected: at.peer && { ip: at.peer.text, port: at.peerPort },
-          datagramsFromGuest: at.datagramsIn,
-          datagramsToGuest: at.datagramsOut,
-          bytesFromGuest: at.bytesIn,
-          bytesToGuest: at.bytesOut,
-          idleMs: now - at.usedAt,
-        })
-      }
+      for (let at = guest.oldest; at; at = at.newer) snapshots.push(at.snapshot(now))
     }
     return snapshots
   }
@@ -332,6 +205,14 @@ export class UdpNat {
       this.#aim(mapping, packet, destinationPort)
     const to = mapping.lastEndpoint
     if (!to) return
+    const packetBytes = packet.payloadOffset + packet.payloadLength - packet.offset
+    mapping.lastPacketBytes = packet.dontFragment ? packetBytes : 0
+    const pathMtu = packet.dontFragment ? this.#options.pathMtu?.(to.ip) : undefined
+    if (pathMtu !== undefined && packetBytes > pathMtu) {
+      port.drop('ip-too-big')
+      this.#engine.icmp.errors.about(port, packet, { kind: 'too-big', mtu: pathMtu })
+      return
+    }
     mapping.datagramsIn++
     mapping.bytesIn += payloadLength
     const { host, waiting } = mapping
@@ -418,12 +299,39 @@ export class UdpNat {
     peer: Address | undefined,
     peerPort: number,
   ): void {
-    if (!peer || errorCode(error) === 'EMSGSIZE') return
+    if (!peer) return
+    const problem = this.#problemOf(mapping, error, peer)
+    if (!problem) return
+    const { neighbor, address: source, portNumber } = mapping
+    const first8 = new DataView(new ArrayBuffer(UDP_HEADER_LENGTH))
+    first8.setUint16(0, portNumber)
+    first8.setUint16(2, peerPort)
+    // No checksum: nobody looks at it.
+    first8.setUint16(4, UDP_HEADER_LENGTH)
+    this.#engine.icmp.errors.aboutGone(
+      neighbor,
+      {
+        source,
+        destination: peer,
+        protocol: IP_PROTOCOL.udp,
+        first8: new Uint8Array(first8.buffer),
+        payloadLength: UDP_HEADER_LENGTH,
+      },
+      problem,
+    )
+  }
+
+  #problemOf(mapping: Mapping, error: unknown, peer: Address): IcmpProblem | undefined {
+    if (errorCode(error) === 'EMSGSIZE') {
+      const { lastPacketBytes } = mapping
+      // What the guest fragmented came in whole: it can do no more about it.
+      if (lastPacketBytes === 0) return undefined
+      const known = this.#options.pathMtu?.(peer.text)
+      return { kind: 'too-big', mtu: known ?? plateauBelow(lastPacketBytes, peer.family) }
+    }
     const reply = connectReply(error)
-    if (reply === 'drop') return
-    const code = reply === 'reset' ? ICMPV4_UNREACHABLE.port : reply.icmp
-    const { neighbor, address, portNumber } = mapping
-    this.#engine.icmp.udpUnreachable(neighbor, address, portNumber, peer, peerPort, code)
+    if (reply === 'drop') return undefined
+    return { kind: 'unreachable', code: reply === 'reset' ? ICMPV4_UNREACHABLE.port : reply.icmp }
   }
 
   readonly #expire = (): void => {

@@ -133,6 +133,10 @@ export class StackRole implements Role {
     return this.owns(a, b, c, d)
   }
 
+  echoRequested(port: Port): void {
+    port.drop('icmp-unsupported')
+  }
+
   addressTowards(_port: Port, family: 4 | 6): Address | undefined {
     return this.#addresses.find(({ address }) => address.family === family)?.address
   }
