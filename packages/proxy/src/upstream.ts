@@ -45,6 +45,8 @@ export interface OpenOptions {
   readonly origin: FlowOrigin
   readonly signal?: AbortSignal
   readonly deadlineMs?: number
+  /** A direct way goes to our own resolution of the name, also where the client had an address. */
+  readonly checkNames: boolean
 }
 
 /** Opens a tunnel to the target by this hop. @throws ProxyFailure */
@@ -101,11 +103,17 @@ async function tunnel(
   parts: UpstreamParts,
   target: ProxyTarget,
   hop: Hop,
-  { origin }: OpenOptions,
+  { origin, checkNames }: OpenOptions,
   signal: AbortSignal,
 ): Promise<ByteStream> {
   const { network: dialer, resolver, clock } = parts
-  if (hop.via === 'direct') return dial(target, { dialer, resolver, clock, origin, signal })
+  if (hop.via === 'direct') {
+    const { address, port } = target
+    if (address !== undefined && !checkNames) {
+      return dialer.connect({ ip: address, port }, { origin, signal })
+    }
+    return dial(target, { dialer, resolver, clock, origin, signal })
+  }
   await checkTarget(parts, target, origin, signal)
   const first = await dialProxy(parts, hop, origin, signal)
   const onAbort = (): void => first.reset()
