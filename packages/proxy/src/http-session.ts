@@ -29,6 +29,7 @@ import type { Hop, ProxyTarget } from './decision.ts'
 import { failureAnswer, failureOf, ProxyFailure } from './failure.ts'
 import { requestHead, responseHead } from './forwarded-head.ts'
 import {
+  AUTHENTICATION_ROUNDS,
   BODY_QUEUE_BYTES,
   CLIENT_IDLE_MS,
   LINGER_BYTES,
@@ -46,7 +47,12 @@ import { originOf } from './session.ts'
 import type { OpenedWay, ProxyClient, SessionHost } from './session.ts'
 import { StreamReader, StreamWriter } from './stream-reader.ts'
 import { runTunnel } from './tunnel.ts'
-import { authenticationFailure, firstAuthorization, takesAbsoluteForm } from './upstream.ts'
+import {
+  authenticationFailure,
+  drained,
+  firstAuthorization,
+  takesAbsoluteForm,
+} from './upstream.ts'
 
 /** Serves a client until it leaves. Never rejects. */
 export async function serveHttp(
@@ -56,6 +62,15 @@ export async function serveHttp(
 ): Promise<void> {
   await new HttpSession(host, stream, client).run()
 }
+
+/** The 407 of an upstream, and whether its connection can be used again. */
+interface ProxyRefusal {
+  readonly head: ResponseHead
+  readonly canStay: boolean
+}
+
+const hasBody = ({ body }: RequestHead): boolean =>
+  body.kind !== 'none' && !(body.kind === 'length' && body.length === 0)
 
 class HttpSession {
   readonly #host: SessionHost
@@ -184,10 +199,8 @@ class HttpSession {
   async #exchange(head: RequestHead, target: ProxyTarget, path: string): Promise<boolean> {
     const { signal } = this.#gone
     const origin = this.#origin(target)
-    const hasBody =
-      head.body.kind !== 'none' && !(head.body.kind === 'length' && head.body.length === 0)
     // A kept connection may just have been closed: only what can be sent again goes there.
-    const canRepeat = !hasBody && /^(?:GET|HEAD|OPTIONS|TRACE)$/.test(head.method)
+    const canRepeat = !hasBody(head) && /^(?:GET|HEAD|OPTIONS|TRACE)$/.test(head.method)
     let way = await this.#host.openForRequest(target, origin, signal, !canRepeat)
     let authorization = firstAuthorization(way.hop)
     for (let round = 0; ; round++) {
@@ -198,9 +211,10 @@ class HttpSession {
       try {
         const outcome = await this.#attempt(head, target, path, way, authorization)
         if (typeof outcome === 'boolean') return outcome
-        if (hasBody) throw authenticationFailure(hop as never)
+        authorization = await this.#authorize(outcome.head, head, target, hop, round, path)
+        // Schemes that authenticate a connection go on on it.
+        if (outcome.canStay) continue
         stream.reset()
-        authorization = await this.#authorize(outcome, head, target, hop, round, path)
       } catch (error) {
         stream.reset()
         if (this.#answered || signal.aborted || !way.isReused || !canRepeat) throw error
@@ -222,6 +236,8 @@ class HttpSession {
   ): Promise<string> {
     if (!takesAbsoluteForm(hop))
       throw new ProxyFailure('upstream-malformed', 'An origin answered 407.')
+    // A body has gone already, and is not kept to be sent again.
+    if (hasBody(head) || round + 1 >= AUTHENTICATION_ROUNDS) throw authenticationFailure(hop)
     const values = refusal.fields.filter(({ name }) => name === 'proxy-authenticate')
     // Basic was sent already.
     const challenges = parseChallenges(values.map(({ value }) => value)).filter(
@@ -245,7 +261,7 @@ class HttpSession {
     path: string,
     way: OpenedWay,
     authorization: string | undefined,
-  ): Promise<boolean | ResponseHead> {
+  ): Promise<boolean | ProxyRefusal> {
     const { stream, hop } = way
     const reader = new StreamReader(stream)
     const writer = new StreamWriter(stream, BODY_QUEUE_BYTES)
@@ -272,7 +288,14 @@ class HttpSession {
     } catch (error) {
       throw body.failure ?? error
     }
-    if (answer.status === 407 && takesAbsoluteForm(hop)) return answer
+    if (answer.status === 407 && takesAbsoluteForm(hop)) {
+      const canStay = await drained(answer, head.method, reader)
+      if (canStay) {
+        writer.release()
+        reader.release()
+      }
+      return { head: answer, canStay }
+    }
     if (answer.status === 101) {
       await sending
       this.#writer.release()

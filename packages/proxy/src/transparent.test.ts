@@ -60,10 +60,10 @@ async function taken(
   ip: string,
   port: number,
 ): Promise<{ readonly bytes: Promise<Uint8Array> }> {
-  let arrived: (bytes: Uint8Array) => void = () => {}
+  let arrived: ((bytes: Uint8Array) => void) | undefined
   const bytes = new Promise<Uint8Array>((resolve) => (arrived = resolve))
   await listenAt(network, { ip, port }, async (stream) => {
-    arrived(await readAll(stream))
+    arrived?.(await readAll(stream))
     stream.end()
   })
   return { bytes }
