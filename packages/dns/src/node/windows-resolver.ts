@@ -13,7 +13,7 @@
 
 import { ipFamily, normalizeIp, systemClock } from '@netkit/core'
 import type { Clock, Network, Random } from '@netkit/core'
-import { keepProcess, startProcess, WATCH_POLL_MS } from '@netkit/core/node'
+import { powershellSnapshots, startProcess, WATCH_POLL_MS } from '@netkit/core/node'
 import type { StartProcess } from '@netkit/core/node'
 import type {
   HostDnsConfiguration,
@@ -183,52 +183,24 @@ export async function windowsResolver(options: WindowsResolverOptions): Promise<
       ],
     },
   })
-  let rest = ''
-  let last = ''
+  let isFirst = true
   await new Promise<void>((resolve) => {
-    const stop = keepProcess({
+    const stop = powershellSnapshots<WindowsDnsSnapshot>({
       start,
       clock,
-      command: 'powershell.exe',
-      args: [
-        '-NoLogo',
-        '-NoProfile',
-        '-NonInteractive',
-        '-Command',
-        SCRIPT.replace('%PARENT%', String(process.pid)),
-      ],
-      onOutput: (text) => {
-        const lines = (rest + text).split(/\r?\n/)
-        rest = lines.pop() ?? ''
-        for (const line of lines) {
-          const snapshot = parseSnapshot(line)
-          if (!snapshot || line === last) continue
-          routed.configure(
-            windowsConfiguration(snapshot),
-            last === '' ? 'start' : 'the registry or an adapter changed',
-          )
-          last = line
-          resolve()
-        }
-      },
-      onGap: () => {
-        rest = ''
+      script: SCRIPT,
+      onSnapshot(snapshot) {
+        const reason = isFirst ? 'start' : 'the registry or an adapter changed'
+        isFirst = false
+        routed.configure(windowsConfiguration(snapshot), reason)
         resolve()
       },
+      onGap: resolve,
     })
     routed.closeWith(async () => stop())
   })
   const { dnsQueryRaw } = options
   return dnsQueryRaw ? new RawResolver(dnsQueryRaw, routed) : routed
-}
-
-function parseSnapshot(line: string): WindowsDnsSnapshot | undefined {
-  if (!line.startsWith('{')) return undefined
-  try {
-    return JSON.parse(line) as WindowsDnsSnapshot
-  } catch {
-    return undefined
-  }
 }
 
 class RawResolver implements HostResolver {

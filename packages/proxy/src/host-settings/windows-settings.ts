@@ -12,7 +12,7 @@
 
 import { systemClock } from '@netkit/core'
 import type { Clock } from '@netkit/core'
-import { keepProcess, startProcess, WATCH_POLL_MS } from '@netkit/core/node'
+import { powershellSnapshots, startProcess, WATCH_POLL_MS } from '@netkit/core/node'
 import type { StartProcess } from '@netkit/core/node'
 import { parseProxy } from '../proxy-settings.ts'
 import type { ProxySettings, SettingsWatch } from '../proxy-settings.ts'
@@ -79,46 +79,20 @@ export async function windowsSettings(
     origin: { source: 'Internet Settings', changes: 'events', pollMs: WATCH_POLL_MS },
     clock,
   })
-  let rest = ''
   await new Promise<void>((resolve) => {
-    const stop = keepProcess({
+    const stop = powershellSnapshots<WindowsProxySnapshot>({
       start,
       clock,
-      command: 'powershell.exe',
-      args: [
-        '-NoLogo',
-        '-NoProfile',
-        '-NonInteractive',
-        '-Command',
-        SCRIPT.replace('%PARENT%', String(process.pid)),
-      ],
-      onOutput: (text) => {
-        const lines = (rest + text).split(/\r?\n/)
-        rest = lines.pop() ?? ''
-        for (const line of lines) {
-          const snapshot = parseSnapshot(line)
-          if (snapshot === undefined) continue
-          live.set(windowsProxySettings(snapshot))
-          resolve()
-        }
-      },
-      onGap: () => {
-        rest = ''
+      script: SCRIPT,
+      onSnapshot(snapshot) {
+        live.set(windowsProxySettings(snapshot))
         resolve()
       },
+      onGap: resolve,
     })
     live.closeWith(stop)
   })
   return live
-}
-
-function parseSnapshot(line: string): WindowsProxySnapshot | undefined {
-  if (!line.startsWith('{')) return undefined
-  try {
-    return JSON.parse(line) as WindowsProxySnapshot
-  } catch {
-    return undefined
-  }
 }
 
 /** The settings in a snapshot. Never throws. */
