@@ -1,44 +1,23 @@
 /**
  * Two TCPs over faulty wires, seed by seed.
  *
- * `NETKIT_TCP_SEEDS=5000..8000` runs other seeds. Each failure writes its parameters into a file and tells how `replay.ts` shows
- * that run again, segment by segment.
+ * `NETKIT_TCP_SEEDS=5000..8000` runs other seeds, and `pnpm simulate:tcp --seeds 5000..8000` more of them with a line per scenario.
+ * Each failure writes its parameters into a file and tells how `replay.ts` shows that run again, segment by segment.
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { TcpSettings } from '../../src/tcp/index.ts'
 import type { Fault } from './fault-link.ts'
-import {
-  type EndParameters,
-  type ScenarioParameters,
-  type ScenarioResult,
-  runScenario,
-} from './scenario.ts'
-import { SCENARIOS, scenario } from './scenarios.ts'
+import { parseSeedRange, runSeeds } from './run-seeds.ts'
+import { type EndParameters, type ScenarioResult, runScenario } from './scenario.ts'
+import { SCENARIOS } from './scenarios.ts'
 
-const { NETKIT_TCP_SEEDS: range = '0..150' } = process.env
-const [firstSeed = 0, endSeed = 0] = range.split('..').map(Number)
-
-function check(parameters: ScenarioParameters): string[] {
-  const { problems } = runScenario(parameters)
-  if (problems.length === 0) return []
-  const folder = join(tmpdir(), 'netkit-tcp-replays')
-  mkdirSync(folder, { recursive: true })
-  const file = join(folder, `${parameters.name.replaceAll(' ', '-')}-${parameters.seed}.json`)
-  writeFileSync(file, JSON.stringify(parameters, undefined, 2))
-  return [`${problems.join('; ')}. Play it again: pnpm replay:tcp ${file}`]
-}
+const { NETKIT_TCP_SEEDS = '0..150' } = process.env
+const seeds = parseSeedRange(NETKIT_TCP_SEEDS)
 
 describe('each byte once and in order, or an honest timeout', () => {
   test.each(SCENARIOS)('%s', { timeout: 120_000 }, (name) => {
-    const failures: string[] = []
-    for (let seed = firstSeed; seed < endSeed && failures.length < 5; seed++) {
-      failures.push(...check(scenario(name, seed)))
-    }
-    expect(failures).toEqual([])
+    expect(runSeeds(name, seeds).failures).toEqual([])
   })
 })
 
@@ -57,6 +36,7 @@ function transfer(
     writeBytes: 65_536,
     writeEveryMs: 0,
     readPer10Ms: null,
+    resetAtMs: null,
     faults: index === 0 ? faults : [],
   })
   const result = runScenario({

@@ -26,6 +26,8 @@ export interface EndParameters {
   readonly writeEveryMs: number
   /** Bytes it reads per 10 `ms`; `null`: all there are. */
   readonly readPer10Ms: number | null
+  /** When it throws the connection away; `null`: never. */
+  readonly resetAtMs: number | null
   /** Faults of the direction that leaves this end. */
   readonly faults: readonly Fault[]
 }
@@ -99,6 +101,8 @@ class Player {
     })
     if (readPer10Ms !== null) this.#feedReader(readPer10Ms)
     this.#write()
+    const { resetAtMs } = this.#parameters
+    if (resetAtMs !== null) this.#clock.after(resetAtMs, () => connection.stream.reset())
   }
 
   #feedReader(bytes: number): void {
@@ -113,7 +117,7 @@ class Player {
   #write(): void {
     const { bytes, writeBytes, writeEveryMs } = this.#parameters
     const stream = this.connection?.stream
-    if (stream === undefined) return
+    if (stream === undefined || this.connection?.snapshot().closed !== undefined) return
     while (this.written < bytes) {
       const length = Math.min(writeBytes, bytes - this.written)
       stream.write(patternBlock(this.#seed, this.written, length), 0, length)
@@ -227,7 +231,9 @@ export function runScenario(
 function judge(parameters: ScenarioParameters, players: readonly Player[]): string[] {
   const problems: string[] = []
   const closed = players.map(({ connection }) => connection?.snapshot().closed)
+  // Whoever has given up, or thrown away, leaves the other to find out.
   const gaveUp = closed.some((reason) => reason?.kind === 'timeout')
+  const thrownAway = parameters.ends.some(({ resetAtMs }) => resetAtMs !== null)
   for (const [index, { reader, host, connection }] of players.entries()) {
     const reason = closed[index]
     const expected = parameters.ends[index === 0 ? 1 : 0].bytes
@@ -240,7 +246,9 @@ function judge(parameters: ScenarioParameters, players: readonly Player[]): stri
     if (reader?.ended && reader.received !== expected) {
       problems.push(`end ${index} saw the end after ${reader.received} of ${expected} bytes`)
     }
-    if (reason?.kind === 'fin' && !reader?.ended) {
+    // Whoever throws the connection away throws away what it has not read.
+    const discards = parameters.ends[index === 0 ? 0 : 1].resetAtMs !== null
+    if (reason?.kind === 'fin' && !reader?.ended && !discards) {
       problems.push(`end ${index} closed in order without having seen the end`)
     }
     if (connection !== undefined && reason === undefined) {
@@ -250,10 +258,10 @@ function judge(parameters: ScenarioParameters, players: readonly Player[]): stri
     // A peer that was done, and out of TIME-WAIT before its last ACK got through, answers with RST.
     const forgotten =
       parameters.mayTimeOut && reason?.kind === 'reset' && closed[1 - index]?.kind === 'fin'
-    if (!gaveUp && reason?.kind !== 'fin' && !forgotten) {
+    if (!gaveUp && !thrownAway && reason?.kind !== 'fin' && !forgotten) {
       problems.push(`end ${index} ended by ${reason?.kind ?? 'nothing'} although nobody gave up`)
     }
-    if (reason?.kind === 'timeout' && !parameters.mayTimeOut) {
+    if (reason?.kind === 'timeout' && !parameters.mayTimeOut && !thrownAway) {
       problems.push(`end ${index} gave up`)
     }
     if (host.monitor.violation !== undefined) {

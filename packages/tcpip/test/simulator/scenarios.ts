@@ -14,6 +14,8 @@ interface Recipe {
   readonly bytes: number
   /** Readers that take a little at a time. */
   readonly slowReaders?: boolean
+  /** Within how many `ms` one end or both throw the connection away. */
+  readonly resetsWithinMs?: number
 }
 
 const none: Faults = () => []
@@ -88,6 +90,16 @@ const RECIPES = {
     mayTimeOut: false,
     bytes: 300_000,
   },
+  'an end in mid-flow': {
+    faults: (random) => [
+      { kind: 'loss', rate: some(random, 0, 0.1) },
+      { kind: 'reorder', rate: some(random, 0, 0.2), byMs: some(random, 1, 40) },
+    ],
+    mayTimeOut: true,
+    bytes: 150_000,
+    slowReaders: true,
+    resetsWithinMs: 1000,
+  },
   everything: {
     faults: (random) => [
       { kind: 'loss', rate: some(random, 0, 0.1) },
@@ -136,7 +148,14 @@ export function scenario(name: ScenarioName, seed: number): ScenarioParameters {
     writeEveryMs: often(0.3) ? random.below(20) : 0,
     readPer10Ms: recipe.slowReaders && often(0.7) ? 500 + random.below(20_000) : null,
     faults: recipe.faults(random),
+    resetAtMs: null,
   })
+  const thrownAway = (of: EndParameters, whose: boolean): EndParameters =>
+    recipe.resetsWithinMs === undefined || !whose
+      ? of
+      : { ...of, resetAtMs: some(random, 0, recipe.resetsWithinMs) }
+  const ends = [end(), end()] as const
+  const resetting = random.below(3)
   return {
     name,
     seed,
@@ -144,7 +163,7 @@ export function scenario(name: ScenarioName, seed: number): ScenarioParameters {
     delayMs: pick(0.05, 1, 10, some(random, 0, 80)),
     batchMs: pick(0, 0, 1, 5),
     lossless: often(0.5),
-    ends: [end(), end()],
+    ends: [thrownAway(ends[0], resetting !== 1), thrownAway(ends[1], resetting !== 0)],
     mayTimeOut: recipe.mayTimeOut,
   }
 }
