@@ -367,4 +367,45 @@ describe('a flow', () => {
     expect(states()).toEqual(['ENETDOWN', 'ENETDOWN'])
     expect(raw.takeTcp().map(({ flags }) => flags & RST)).toEqual([RST])
   })
+
+  it('whose guest was reset in mid-flow gives its 4-tuple to the next: the old host socket is reset, a new one dialled', async () => {
+    const { guest, raw, dials, syn, states } = setUp()
+    const establish = async (port: number, seq: number) => {
+      const [host, far] = memoryStreamPair()
+      dials.at(-1)?.succeed(host)
+      await settled()
+      const [answer] = raw.takeTcp()
+      expect(answer).toMatchObject({ flags: SYN | ACK, ack: seq + 1 })
+      raw.send(
+        raw.tcp(port, SERVER, 80, {
+          flags: ACK,
+          seq: seq + 1,
+          ack: ((answer?.seq ?? 0) + 1) >>> 0,
+        }),
+      )
+      await settled()
+      return far
+    }
+    syn(1000)
+    await settled()
+    const former = await establish(1000, 1000)
+    syn(1001)
+    await settled()
+    const bystander = await establish(1001, 1000)
+
+    // The machine boots again and knows nothing: it is asked (RFC 5961 4), says no, and asks again.
+    syn(1000, SERVER, 70_000_000)
+    const [challenge] = raw.takeTcp()
+    expect(challenge).toMatchObject({ flags: ACK, ack: 1001, destinationPort: 1000 })
+    raw.send(raw.tcp(1000, SERVER, 80, { flags: RST, seq: challenge?.ack ?? 0 }))
+    expect(await former.closed).toMatchObject({ kind: 'reset' })
+    await settled()
+    syn(1000, SERVER, 70_000_000)
+    await settled()
+    expect(dials).toHaveLength(3)
+    const next = await establish(1000, 70_000_000)
+    const ends = await Promise.race([next.closed, bystander.closed, settled()])
+    expect([ends, states()]).toEqual([undefined, ['ECONNRESET', 'open', 'open']])
+    expect(guest.stats().dropped).toEqual({})
+  })
 })
