@@ -3,6 +3,7 @@
  *
  * ```
  *   host ─▶ port ─▶ ARP request for a host? answered here
+ *                ├▶ NATs between the two ends? translated, or lost
  *                └▶ path a→b: taps look ─▶ rules judge ─▶ cut? ─▶ lane (loss, delay, rate …) ─▶ port ─▶ host
  *   recorded: as sent (out) at a, as delivered (in) at b; what was dropped is recorded with the reason
  * ```
@@ -27,6 +28,8 @@ import {
   isGroupMac,
 } from '@netkit/frames'
 import type { FrameLink, FrameSink, LinkState, PcapRing } from '@netkit/frames'
+import { NatGateway } from './nat/nat-gateway.ts'
+import { wayOf } from './nat/route.ts'
 import { Packet } from './packet.ts'
 import { resetsFor } from './reset-segment.ts'
 
@@ -82,6 +85,8 @@ export class FabricPort implements FrameSink {
   readonly interfaceId: number
   /** IPv4 address and MAC address of the host behind it; `undefined` for links from outside. */
   readonly station: { readonly ip: number; readonly mac: number } | undefined
+  /** The NAT that the host is behind. */
+  enclosure: NatGateway | undefined
   /** Unplugged: nothing in, nothing out. */
   isDown = false
   readonly paths: Map<FabricPort, Path> = new Map()
@@ -135,6 +140,9 @@ export class FabricPort implements FrameSink {
   }
 }
 
+/** Whoever has an address: a host, or a NAT. */
+type Station = FabricPort | NatGateway
+
 /** The wires. */
 export class Fabric {
   readonly rules: Set<Rule> = new Set()
@@ -143,8 +151,8 @@ export class Fabric {
   readonly #random: Random
   readonly #capture: PcapRing
   readonly #ports = new Set<FabricPort>()
-  readonly #byIp = new Map<number, FabricPort>()
-  readonly #stations = new Map<number, FabricPort>()
+  readonly #byIp = new Map<number, Station>()
+  readonly #stations = new Map<number, Station>()
   readonly #ethernet = new EthernetView()
   readonly #arp = new ArpView()
   readonly #impaired = new Set<Path>()
@@ -169,6 +177,13 @@ export class Fabric {
     }
     link.attach(port)
     return port
+  }
+
+  /** Puts a NAT between what is inside and everything else. */
+  enclose(nat: NatGateway, inside: readonly Station[]): void {
+    this.#byIp.set(nat.station.ip, nat)
+    this.#stations.set(nat.station.mac, nat)
+    for (const station of inside) station.enclosure = nat
   }
 
   remove(port: FabricPort): void {
@@ -209,11 +224,17 @@ export class Fabric {
     if (ethernet.etherType === ETHER_TYPE.arp && this.#answerArp(from, block, ethernet)) return
     const { destination } = ethernet
     if (isGroupMac(destination)) {
-      for (const to of this.#ports) if (to !== from) this.#pass(from, to, block, offset, length)
+      for (const to of this.#ports) {
+        if (to === from || to.enclosure !== from.enclosure) continue
+        this.#pass(from, to, block, offset, length)
+      }
       return
     }
     const to = this.#stations.get(destination)
-    if (to !== undefined && to !== from) this.#pass(from, to, block, offset, length)
+    if (to === undefined || to === from) return
+    if (!(to instanceof NatGateway) && to.enclosure === from.enclosure) {
+      this.#pass(from, to, block, offset, length)
+    } else this.#translate(from, to, block.bytes.slice(offset, offset + length))
   }
 
   /** Ends a batch. */
@@ -242,6 +263,27 @@ export class Fabric {
   #drop(path: Path): void {
     path.lane.stop()
     this.#impaired.delete(path)
+  }
+
+  #translate(from: FabricPort, station: Station, frame: Uint8Array): void {
+    const way = wayOf(from, station, frame, (ip) => this.#byIp.get(ip))
+    if ('to' in way) {
+      this.#pass(from, way.to, blockOf(way.frame), 0, way.frame.length)
+      return
+    }
+    this.#capture.record(
+      from.interfaceId,
+      'in',
+      blockOf(frame),
+      0,
+      frame.length,
+      `lost: ${way.lost}`,
+    )
+    const answer = way.isReset === true ? resetsFor(frame)?.toSender : undefined
+    if (answer === undefined) return
+    from.send(blockOf(answer), 0, answer.length)
+    this.#capture.record(from.interfaceId, 'in', blockOf(answer), 0, answer.length)
+    from.flush()
   }
 
   #pass(from: FabricPort, to: FabricPort, block: Block, offset: number, length: number): void {
@@ -290,11 +332,19 @@ export class Fabric {
     this.#lose(path, blockOf(frame), 0, frame.length, 'reset')
     const resets = resetsFor(frame)
     if (resets === undefined) return
-    const back = this.path(path.to, path.from)
-    this.deliver(back, blockOf(resets.toSender), 0, resets.toSender.length)
+    this.#deliverBack(path, resets.toSender)
     this.deliver(path, blockOf(resets.toReceiver), 0, resets.toReceiver.length)
     path.from.flush()
     path.to.flush()
+  }
+
+  /** A frame of the network's own goes to the sender of another: through the NATs between them, too. */
+  #deliverBack({ from, to }: Path, frame: Uint8Array): void {
+    const back = this.path(to, from)
+    const { destination } = this.#ethernet.at(blockOf(frame), 0, frame.length)
+    const station = this.#stations.get(destination) ?? from
+    const way = station === from ? { frame } : wayOf(to, station, frame, (ip) => this.#byIp.get(ip))
+    if ('frame' in way) this.deliver(back, blockOf(way.frame), 0, way.frame.length)
   }
 
   #lose(path: Path, block: Block, offset: number, length: number, why: string): void {

@@ -8,6 +8,9 @@ export { type CutMode, type FabricPort, type Path, type Rule, type Verdict } fro
 export { Host, type HostOptions, type NetstatEntry } from './host.ts'
 export { conditions, type Link, type LinkConditions, type LinkStats } from './link.ts'
 export { Names } from './names.ts'
+export type { Dependence, NatBehavior, NatPreset, NatSettings } from './nat/nat-behavior.ts'
+export { NatGateway, type NatForward } from './nat/nat-gateway.ts'
+export { NatTable, type NatMapping, type Translation } from './nat/nat.ts'
 export type { NetContext } from './net-context.ts'
 export * from './packet.ts'
 export { Tap } from './tap.ts'
@@ -17,6 +20,7 @@ export {
   Testnet,
   type HostMaker,
   type HostReference,
+  type NatOptions,
   type PartitionOptions,
   type TestnetOptions,
 } from './testnet.ts'

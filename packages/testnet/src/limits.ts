@@ -16,3 +16,7 @@ export const SOCKET_READ_BYTES = 64 * 1024
 export const SOCKET_QUEUE_BYTES = 256 * 1024
 /** Repetitions of a SYN: Linux's tcp_syn_retries, 127 s in all. */
 export const SYN_RETRANSMISSIONS = 6
+/** The first port that a NAT hands out by itself: those below are for servers. */
+export const FIRST_NAT_PORT = 1024
+/** Ports that a NAT tries before it has none left. */
+export const NAT_PORT_TRIES = 200

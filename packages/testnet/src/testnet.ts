@@ -34,6 +34,9 @@ import { CAPTURE_BYTES } from './limits.ts'
 import { PathLink } from './link.ts'
 import type { Link } from './link.ts'
 import { Names } from './names.ts'
+import { behaviorOf } from './nat/nat-behavior.ts'
+import type { NatSettings } from './nat/nat-behavior.ts'
+import { NatGateway } from './nat/nat-gateway.ts'
 import type { NetContext } from './net-context.ts'
 import type { PacketFilter } from './packet.ts'
 import { Tap } from './tap.ts'
@@ -69,8 +72,19 @@ export interface PartitionOptions {
   mode?: CutMode
 }
 
+/** Options of `Testnet.nat`. */
+export interface NatOptions<H extends Host = Host> extends NatSettings {
+  /** What is behind it: hosts, and other NATs. */
+  inside: readonly (H | NatGateway | string)[]
+  /** The public address. Default the next free one. */
+  ip?: string
+}
+
 /** A host, or its name. */
 export type HostReference<H extends Host> = H | string
+
+/** Locally administered, and none of a host's: those begin with 02:00. */
+const NAT_MACS = 0x0201_0000_0000
 
 /** A test network. */
 export class Testnet<H extends Host = Host> implements AsyncDisposable {
@@ -86,6 +100,7 @@ export class Testnet<H extends Host = Host> implements AsyncDisposable {
   readonly #hosts = new Map<string, H>()
   readonly #addresses = new Map<string, string>()
   readonly #attached = new Map<string, FabricPort>()
+  readonly #nats = new Set<string>()
   readonly #context: NetContext
   readonly #dnsHost: Host
   readonly #ready: Promise<void>
@@ -133,28 +148,9 @@ export class Testnet<H extends Host = Host> implements AsyncDisposable {
 
   /** Makes a host; its name is served by the net's DNS. */
   host(name: string, options: HostOptions = {}): H {
-    this.#assertOpen()
-    if (this.#hosts.has(name) || this.#attached.has(name) || name === 'dns') {
-      throw new NetkitError(
-        'NETKIT_TESTNET_HOST_EXISTS',
-        `host('${name}'): this net has one of that name. Keep the first result, or choose another name.`,
-      )
-    }
+    this.#assertFree('host', name)
     const ip = options.ip ?? this.#freeAddress()
-    const owner = this.#addresses.get(ip)
-    if (owner !== undefined) {
-      throw new NetkitError(
-        'NETKIT_TESTNET_ADDRESS',
-        `host('${name}'): ${ip} is the address of '${owner}'. Leave ip out to get a free one.`,
-      )
-    }
-    const address = parseIpv4(ip)
-    if (address === undefined || !this.#subnet.containsIpv4(address)) {
-      throw new NetkitError(
-        'NETKIT_TESTNET_ADDRESS',
-        `host('${name}'): ${ip} is no IPv4 address inside ${this.#subnet.toString()}. Choose one there, or another subnet for the net.`,
-      )
-    }
+    this.#assertUsable('host', name, ip)
     const host = this.#makeHost(this.#context, name, { ...options, ip })
     for (const each of [name, ...(options.aliases ?? [])])
       this.dns.set(each, { type: 'A', data: ip })
@@ -172,6 +168,36 @@ export class Testnet<H extends Host = Host> implements AsyncDisposable {
       'NETKIT_TESTNET_HOST_UNKNOWN',
       `This net has no host '${name}'. ${known === '' ? 'Make it with net.host().' : `It has: ${known}.`}`,
     )
+  }
+
+  /**
+   * Puts a NAT around hosts: what they send outside comes from its address, and comes back only as its kind allows. `preset` is
+   * `full-cone`, `restricted`, `port-restricted` (the default), `symmetric` or `cgnat`; RFC 4787's words say it more exactly.
+   * NATs stand inside of others: a home behind a carrier's.
+   */
+  nat(name: string, options: NatOptions<H>): NatGateway {
+    const behavior = behaviorOf(options)
+    this.#assertFree('nat', name)
+    const inside = options.inside.map((each) =>
+      each instanceof NatGateway ? each : this.#port(each),
+    )
+    const taken = inside.find(({ enclosure }) => enclosure !== undefined)
+    if (taken !== undefined) {
+      throw new NetkitError(
+        'NETKIT_TESTNET_NAT',
+        `nat('${name}'): '${taken.name}' is behind '${taken.enclosure?.name}' already. Put that NAT inside instead.`,
+      )
+    }
+    const ip = options.ip ?? this.#freeAddress()
+    this.#assertUsable('nat', name, ip)
+    const random = this.#random.fork(`nat ${name}`)
+    const station = { ip: parseIpv4(ip) ?? 0, mac: NAT_MACS + random.fork('mac').u32() }
+    const addressOf = (of: string): number => parseIpv4(this.get(of).ip) ?? 0
+    const nat = new NatGateway(name, station, behavior, addressOf, { clock: this.clock, random })
+    this.#addresses.set(ip, name)
+    this.#nats.add(name)
+    this.#fabric.enclose(nat, inside)
+    return nat
   }
 
   /** The wires between two hosts, both ways. `'dns'` is the name of the net's resolver. */
@@ -218,13 +244,7 @@ export class Testnet<H extends Host = Host> implements AsyncDisposable {
    * net's resolver. Removed, and the link closed, when the result is disposed of or the net closes.
    */
   attach(link: FrameLink, name: string): AsyncDisposable {
-    this.#assertOpen()
-    if (this.#hosts.has(name) || this.#attached.has(name)) {
-      throw new NetkitError(
-        'NETKIT_TESTNET_HOST_EXISTS',
-        `attach('${name}'): this net has a host or a link of that name. Choose another name.`,
-      )
-    }
+    this.#assertFree('attach', name)
     const port = this.#fabric.plug(name, link, this.#capture.addInterface(name))
     this.#attached.set(name, port)
     return {
@@ -334,6 +354,33 @@ export class Testnet<H extends Host = Host> implements AsyncDisposable {
     throw new NetkitError(
       'NETKIT_TESTNET_FOREIGN_HOST',
       `Host '${reference.name}' belongs to another net. Use a host that this net made.`,
+    )
+  }
+
+  #assertFree(call: string, name: string): void {
+    this.#assertOpen()
+    const isTaken =
+      this.#hosts.has(name) || this.#attached.has(name) || this.#nats.has(name) || name === 'dns'
+    if (!isTaken) return
+    throw new NetkitError(
+      'NETKIT_TESTNET_HOST_EXISTS',
+      `${call}('${name}'): this net has one of that name. Keep the first result, or choose another name.`,
+    )
+  }
+
+  #assertUsable(call: string, name: string, ip: string): void {
+    const owner = this.#addresses.get(ip)
+    if (owner !== undefined) {
+      throw new NetkitError(
+        'NETKIT_TESTNET_ADDRESS',
+        `${call}('${name}'): ${ip} is the address of '${owner}'. Leave ip out to get a free one.`,
+      )
+    }
+    const address = parseIpv4(ip)
+    if (address !== undefined && this.#subnet.containsIpv4(address)) return
+    throw new NetkitError(
+      'NETKIT_TESTNET_ADDRESS',
+      `${call}('${name}'): ${ip} is no IPv4 address inside ${this.#subnet.toString()}. Choose one there, or another subnet for the net.`,
     )
   }
 
