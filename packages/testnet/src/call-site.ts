@@ -4,7 +4,7 @@
 export type CallSite = () => string
 
 // Between a program and its socket there may be a driver, a pool and half of node:http.
-const FRAMES = 40
+const FRAMES = 24
 const OURS = /@netkit|packages\/(?:testnet|core|tcpip|dns|frames)\/(?:src|dist)\/(?!.*[.]test[.])/
 const PLATFORM = /node:|<anonymous>/
 const LIBRARY = /node_modules/

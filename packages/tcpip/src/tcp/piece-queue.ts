@@ -11,13 +11,15 @@
 
 import type { Block } from '@netkit/core'
 
-const INITIAL_CAPACITY = 8
+// The first capacity, a power of two. Idle connections, which are most, have queues of nothing.
+const NO_BLOCKS: (Block | undefined)[] = Array.from({ length: 8 }, () => undefined)
+const NO_NUMBERS: number[] = NO_BLOCKS.map(() => 0)
 
 /** A queue of pieces; each holds one pin of its block. */
 export class PieceQueue {
-  #blocks: (Block | undefined)[] = Array.from({ length: INITIAL_CAPACITY }, () => undefined)
-  #offsets: number[] = Array.from({ length: INITIAL_CAPACITY }, () => 0)
-  #lengths: number[] = Array.from({ length: INITIAL_CAPACITY }, () => 0)
+  #blocks: (Block | undefined)[] = []
+  #offsets: number[] = []
+  #lengths: number[] = []
   #head = 0
   #count = 0
   /** Bytes in the queue. */
@@ -139,6 +141,12 @@ export class PieceQueue {
 
   #grow(): void {
     const { length } = this.#blocks
+    if (length === 0) {
+      this.#blocks = [...NO_BLOCKS]
+      this.#offsets = [...NO_NUMBERS]
+      this.#lengths = [...NO_NUMBERS]
+      return
+    }
     const order = <T>(ring: T[]): T[] => [
       ...ring.slice(this.#head),
       ...ring.slice(0, this.#head),

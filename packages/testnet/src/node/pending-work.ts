@@ -19,11 +19,18 @@ const KINDS = new Set(
 /** zlib's native handle, as far as it is used; Brotli's and Zstandard's are alike. */
 interface ZlibHandle {
   write: (...args: unknown[]) => unknown
+  close: () => void
 }
 
 const pending = new Set<number>()
+/** Streams of zlib that were made while somebody watched. */
+const streams = new Set<number>()
 let users = 0
+
+// Promises would be most of what there is to look at. Older Nodes do not know the option, and are slower.
+const options: { trackPromises: boolean } = { trackPromises: false }
 const hook = createHook({
+  ...options,
   init(id, type, _trigger, resource) {
     if (KINDS.has(type)) pending.add(id)
     else if (type === 'ZLIB') countWrites(id, resource as ZlibHandle)
@@ -34,21 +41,19 @@ const hook = createHook({
   after(id) {
     if (!streams.has(id)) pending.delete(id)
   },
-  destroy(id) {
-    streams.delete(id)
-    pending.delete(id)
-  },
 })
-
-/** Streams of zlib that were made while somebody watched. */
-const streams = new Set<number>()
 
 function countWrites(id: number, handle: ZlibHandle): void {
   streams.add(id)
-  const { write } = handle
+  const { write, close } = handle
   handle.write = function counted(this: ZlibHandle, ...args) {
     pending.add(id)
     return write.apply(this, args)
+  }
+  handle.close = function closed(this: ZlibHandle) {
+    streams.delete(id)
+    pending.delete(id)
+    close.call(this)
   }
 }
 

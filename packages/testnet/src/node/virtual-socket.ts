@@ -52,6 +52,7 @@ class SocketState {
   readonly host: SocketHost
   readonly scope: AsyncResource
   stream: ByteStream | undefined
+  target: ReadTarget | undefined
   wantsMore = false
   bytesRead = 0
   bytesWritten = 0
@@ -60,7 +61,8 @@ class SocketState {
   isClosed = false
   hasConnected = false
   idle: Timer | undefined
-  readonly cancel = new AbortController()
+  /** While it connects. */
+  cancel: AbortController | undefined
 
   constructor(host: SocketHost) {
     this.host = host
@@ -88,7 +90,7 @@ export class VirtualSocket extends Socket {
     const state = this[STATE]
     state.wantsMore = true
     if (state.stream === undefined) return
-    state.stream.read(targetOf(this))
+    state.stream.read((state.target ??= new SocketTarget(this)))
   }
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
@@ -138,7 +140,7 @@ export class VirtualSocket extends Socket {
     this.connecting = false
     state.idle?.cancel()
     release(this)
-    if (stream === undefined) state.cancel.abort(new Error('the socket was destroyed'))
+    if (stream === undefined) state.cancel?.abort(new Error('the socket was destroyed'))
     else if (!state.isClosed) {
       // close(2), with or without an error: FIN, but RST where bytes that arrived were not read (RFC 2525 2.17).
       if (this.readableEnded) stream.end()
@@ -214,7 +216,9 @@ function shown(show: (state: SocketState) => unknown): PropertyDescriptor {
 
 async function open(socket: VirtualSocket, target: ConnectTarget, network: Network): Promise<void> {
   const state = socket[STATE]
-  const { host, cancel } = state
+  const { host } = state
+  const cancel = new AbortController()
+  state.cancel = cancel
   const { port, localAddress, localPort, signal } = target
   const name = target.host ?? 'localhost'
   try {
@@ -257,6 +261,7 @@ async function lookUp(
 
 function connected(socket: VirtualSocket, stream: ByteStream): void {
   socket.connecting = false
+  socket[STATE].cancel = undefined
   attach(socket, stream)
   socket.emit('connect')
   socket.emit('ready')
@@ -289,16 +294,22 @@ export function takeOver(socket: Socket, host: SocketHost): VirtualSocket {
   const timeout = virtual.timeout
   virtual[STATE] = new SocketState(host)
   virtual[STATE].host.sockets.add(virtual)
-  virtual.once('close', () => host.sockets.delete(virtual))
-  // TLSSocket and others wait for 'connect' of a socket without a handle, also when it was connected all along.
-  virtual.on('newListener', (event: string, listener: () => void) => {
-    if (event !== 'connect' || !virtual[STATE].hasConnected) return
-    process.nextTick(() => {
-      if (!virtual.destroyed) listener.call(virtual)
-    })
-  })
+  virtual.once('close', forget)
+  virtual.on('newListener', tellLate)
   if (timeout !== undefined && timeout > 0) virtual.setTimeout(timeout)
   return virtual
+}
+
+function forget(this: VirtualSocket): void {
+  this[STATE].host.sockets.delete(this)
+}
+
+/** TLSSocket and others wait for 'connect' of a socket without a handle, also when it was connected all along. */
+function tellLate(this: VirtualSocket, event: string, listener: () => void): void {
+  if (event !== 'connect' || !this[STATE].hasConnected) return
+  process.nextTick(() => {
+    if (!this.destroyed) listener.call(this)
+  })
 }
 
 /** Where a virtual socket belongs; `undefined` for whatever else. */
@@ -340,7 +351,7 @@ function attach(socket: VirtualSocket, stream: ByteStream): void {
   void stream.closed.then((reason) =>
     state.scope.runInAsyncScope(() => streamClosed(socket, reason)),
   )
-  if (state.wantsMore) stream.read(targetOf(socket))
+  if (state.wantsMore) stream.read((state.target ??= new SocketTarget(socket)))
   touch(socket)
 }
 
@@ -350,30 +361,35 @@ const ROOM: Room = {
   offset: 0,
   length: SOCKET_READ_BYTES,
 }
-const TARGETS = new WeakMap<VirtualSocket, ReadTarget>()
 
-function targetOf(socket: VirtualSocket): ReadTarget {
-  const known = TARGETS.get(socket)
-  if (known !== undefined) return known
-  const state = socket[STATE]
-  const target: ReadTarget = {
-    room: () => (state.wantsMore ? ROOM : undefined),
-    filled(length) {
-      state.bytesRead += length
-      touch(socket)
-      const bytes = Buffer.from(ROOM.block.bytes.subarray(0, length))
-      state.wantsMore = state.scope.runInAsyncScope(() => socket.push(bytes))
-    },
-    end() {
-      state.scope.runInAsyncScope(() => {
-        socket.push(null)
-        // Without a reader 'end' would never be seen (net.Socket's onReadableStreamEnd, too).
-        if (socket.readableLength === 0) socket.read(0)
-      })
-    },
+/** What the stream delivers goes to the socket's readable side, for as long as that wants more. */
+class SocketTarget implements ReadTarget {
+  readonly #socket: VirtualSocket
+
+  constructor(socket: VirtualSocket) {
+    this.#socket = socket
   }
-  TARGETS.set(socket, target)
-  return target
+
+  room(): Room | undefined {
+    return this.#socket[STATE].wantsMore ? ROOM : undefined
+  }
+
+  filled(length: number): void {
+    const state = this.#socket[STATE]
+    state.bytesRead += length
+    touch(this.#socket)
+    const bytes = Buffer.from(ROOM.block.bytes.subarray(0, length))
+    state.wantsMore = state.scope.runInAsyncScope(() => this.#socket.push(bytes))
+  }
+
+  end(): void {
+    const socket = this.#socket
+    socket[STATE].scope.runInAsyncScope(() => {
+      socket.push(null)
+      // Without a reader 'end' would never be seen (net.Socket's onReadableStreamEnd, too).
+      if (socket.readableLength === 0) socket.read(0)
+    })
+  }
 }
 
 /** FIN where everything that came was read. Says whether that is so. */
