@@ -18,7 +18,8 @@ afterAll(() => {
   rmSync(generated, { recursive: true, force: true })
 })
 
-describe('documentation examples run as they stand', () => {
+// Some load large clients, which takes a while on a busy machine.
+describe('documentation examples run as they stand', { timeout: 60_000 }, () => {
   test.for(examplesOfRepository(root).map((example, index) => ({ ...example, index })))(
     '$name',
     async ({ code, index }) => {

@@ -252,43 +252,61 @@ const QUERIES = (
 
 /** c-ares has sockets of its own: inside a run its queries are answered by the host's resolver, or refused. */
 function hookQueries(): void {
-  const callbacks = dns as unknown as Record<string, Loose>
-  const promises = dns.promises as unknown as Record<string, Loose>
-  for (const name of QUERIES) {
-    const [real, promised] = [callbacks[name], promises[name]]
-    if (real === undefined || promised === undefined) continue
-    callbacks[name] = (...args) => {
-      const host = currentHost()
-      const callback = args.at(-1) as Loose
-      if (host === undefined) {
-        const refused = refuseReal(name, String(args[0]))
-        if (refused === undefined) return real(...args)
-        process.nextTick(callback, refused)
-        return undefined
-      }
-      void query(host, name, args).then(
-        (found) => process.nextTick(() => callback(null, found)),
-        (error: unknown) => process.nextTick(() => callback(error)),
-      )
+  for (const target of [dns, dns.Resolver.prototype] as unknown as Record<string, Loose>[]) {
+    for (const name of QUERIES) hookQuery(target, name)
+  }
+  const promised = [dns.promises, dns.promises.Resolver.prototype]
+  for (const target of promised as unknown as Record<string, Loose>[]) {
+    for (const name of QUERIES) hookPromisedQuery(target, name)
+  }
+}
+
+function hookQuery(target: Record<string, Loose>, name: string): void {
+  const real = target[name]
+  if (real === undefined) return
+  target[name] = function hooked(this: unknown, ...args: unknown[]): unknown {
+    const host = currentHost()
+    const callback = args.at(-1) as Loose
+    if (host === undefined) {
+      const refused = refuseReal(name, String(args[0]))
+      if (refused === undefined) return real.apply(this, args)
+      process.nextTick(callback, refused)
       return undefined
     }
-    promises[name] = (...args) => {
-      const host = currentHost()
-      if (host !== undefined) return query(host, name, args)
-      const refused = refuseReal(name, String(args[0]))
-      return refused === undefined ? promised(...args) : Promise.reject(refused)
-    }
+    void query(host, name, args).then(
+      (found) => process.nextTick(() => callback(null, found)),
+      (error: unknown) => process.nextTick(() => callback(error)),
+    )
+    return undefined
+  }
+}
+
+function hookPromisedQuery(target: Record<string, Loose>, name: string): void {
+  const real = target[name]
+  if (real === undefined) return
+  target[name] = function hooked(this: unknown, ...args: unknown[]): unknown {
+    const host = currentHost()
+    if (host !== undefined) return query(host, name, args)
+    const refused = refuseReal(name, String(args[0]))
+    return refused === undefined ? real.apply(this, args) : Promise.reject(refused)
   }
 }
 
 async function query(
   host: SocketHost,
   method: string,
-  [name, type]: readonly unknown[],
-): Promise<string[]> {
-  const isAddress =
-    method === 'resolve4' || (method === 'resolve' && (typeof type !== 'string' || type === 'A'))
-  if (!isAddress) {
+  [name, kind]: readonly unknown[],
+): Promise<(string | { address: string; ttl: number })[]> {
+  const type = method === 'resolve' && typeof kind === 'string' ? kind : TYPES[method]
+  if (type === 'AAAA') {
+    // A net of one family: names have no AAAA here.
+    throw Object.assign(new Error(`queryAaaa ENODATA ${String(name)}`), {
+      code: 'ENODATA',
+      syscall: 'queryAaaa',
+      hostname: String(name),
+    })
+  }
+  if (type !== 'A') {
     throw withErrno(
       socketError('ENOTSUP', {
         syscall: method,
@@ -299,8 +317,13 @@ async function query(
     )
   }
   try {
-    return [...(await host.resolver.resolve(String(name)))]
+    const addresses = await host.resolver.resolve(String(name))
+    const withTtl = typeof kind === 'object' && kind !== null && 'ttl' in kind && kind.ttl === true
+    return withTtl ? addresses.map((address) => ({ address, ttl: 0 })) : [...addresses]
   } catch (error) {
     throw Object.assign(named(error, String(name)), { syscall: 'queryA' })
   }
 }
+
+/** What a method asks for by default. */
+const TYPES: Readonly<Record<string, string>> = { resolve: 'A', resolve4: 'A', resolve6: 'AAAA' }

@@ -2,19 +2,26 @@
  * Work of the thread pool that will come back: virtual time waits for it.
  *
  * ```
- *   file, key, hash, …  one resource per job      init ─▶ pending ─▶ after
+ *   file                one resource per job      init ─▶ pending ─▶ after
+ *   key, hash, …        one resource per job      run ─▶ pending ─▶ after; a synchronous job's run returns what it made
  *   zlib                one resource per stream   write ─▶ pending ─▶ before (its callback may write again)
  * ```
  */
 
 import { createHook } from 'node:async_hooks'
 
-const KINDS = new Set(
+const FILES = new Set(['FSREQCALLBACK', 'FSREQPROMISE', 'FILEHANDLECLOSEREQ'])
+const JOBS = new Set(
   (
-    'FSREQCALLBACK FSREQPROMISE FILEHANDLECLOSEREQ PBKDF2REQUEST SCRYPTREQUEST HKDFREQUEST ARGON2REQUEST RANDOMBYTESREQUEST RANDOMPRIMEREQUEST ' +
-    'CHECKPRIMEREQUEST HASHREQUEST KEYPAIRGENREQUEST KEYGENREQUEST SIGNREQUEST VERIFYREQUEST CIPHERREQUEST DERIVEBITSREQUEST'
+    'PBKDF2REQUEST SCRYPTREQUEST HKDFREQUEST ARGON2REQUEST RANDOMBYTESREQUEST RANDOMPRIMEREQUEST CHECKPRIMEREQUEST HASHREQUEST ' +
+    'KEYPAIRGENREQUEST KEYGENREQUEST SIGNREQUEST VERIFYREQUEST CIPHERREQUEST DERIVEBITSREQUEST'
   ).split(' '),
 )
+
+/** A native job of node:crypto, as far as it is used. */
+interface CryptoJob {
+  run: () => unknown
+}
 
 /** zlib's native handle, as far as it is used; Brotli's and Zstandard's are alike. */
 interface ZlibHandle {
@@ -32,7 +39,8 @@ const options: { trackPromises: boolean } = { trackPromises: false }
 const hook = createHook({
   ...options,
   init(id, type, _trigger, resource) {
-    if (KINDS.has(type)) pending.add(id)
+    if (FILES.has(type)) pending.add(id)
+    else if (JOBS.has(type)) countRun(id, resource as CryptoJob)
     else if (type === 'ZLIB') countWrites(id, resource as ZlibHandle)
   },
   before(id) {
@@ -42,6 +50,15 @@ const hook = createHook({
     if (!streams.has(id)) pending.delete(id)
   },
 })
+
+function countRun(id: number, job: CryptoJob): void {
+  const { run } = job
+  job.run = function counted(this: CryptoJob) {
+    const made = run.call(this)
+    if (!Array.isArray(made)) pending.add(id)
+    return made
+  }
+}
 
 function countWrites(id: number, handle: ZlibHandle): void {
   streams.add(id)

@@ -1,5 +1,6 @@
-import { pbkdf2 } from 'node:crypto'
+import { generateKeyPair, generateKeyPairSync, pbkdf2, pbkdf2Sync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
@@ -8,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import timers from 'node:timers'
 import { setInterval as ticks, setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { brotliCompress, createGzip, gunzip, gzip } from 'node:zlib'
+import { brotliCompress, createGzip, gunzip, gzip, gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { certificate } from '../../test/certificate.ts'
 import type { NodeHost } from './node-host.ts'
@@ -151,7 +152,20 @@ describe('virtual time waits for', () => {
     ['zlib', async () => promisify(gunzip)(await promisify(gzip)(bytes))],
     ['brotli', () => promisify(brotliCompress)(bytes.subarray(0, 300_000))],
     ['a key', () => promisify(pbkdf2)('secret', 'salt', 50_000, 32, 'sha256')],
-    ['web crypto', () => crypto.subtle.digest('SHA-256', bytes)],
+    ['a pair of keys', () => promisify(generateKeyPair)('rsa', { modulusLength: 2048 })],
+    ['random bytes', () => promisify(randomBytes)(1_000_000)],
+    ['web crypto’s hash', () => crypto.subtle.digest('SHA-256', bytes)],
+    [
+      'web crypto’s signature',
+      async () => {
+        const pair = await crypto.subtle.generateKey(
+          { name: 'ECDSA', namedCurve: 'P-256' },
+          false,
+          ['sign'],
+        )
+        return crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, pair.privateKey, bytes)
+      },
+    ],
     ['a file', () => readFile(new URL(import.meta.url))],
   ])('%s', async (_, work) => {
     let timeout = false
@@ -160,6 +174,18 @@ describe('virtual time waits for', () => {
     expect(timeout).toBe(false)
     await testnet.advance(1)
     expect(timeout).toBe(true)
+  })
+
+  it('not for what is over when its call returns', async () => {
+    await app.run(async () => {
+      randomBytes(16)
+      generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      pbkdf2Sync('secret', 'salt', 1, 32, 'sha256')
+      gzipSync('text')
+      readFileSync(new URL(import.meta.url))
+      await wait(1000)
+    })
+    expect(testnet.clock.now()).toBe(1000)
   })
 
   it('not for a stream of zlib that nobody writes to', async () => {

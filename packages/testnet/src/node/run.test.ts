@@ -1,5 +1,6 @@
 /* oxlint-disable no-underscore-dangle -- what is held until the end of its scope is not used otherwise */
 import { execFile } from 'node:child_process'
+import dgram from 'node:dgram'
 import dns from 'node:dns'
 import { once } from 'node:events'
 import http from 'node:http'
@@ -70,6 +71,16 @@ describe('host.run', () => {
     await app.run(async () => {
       expect(await dns.promises.lookup('db.test')).toEqual({ address: db.ip, family: 4 })
       expect(await dns.promises.resolve4('db.test')).toEqual([db.ip])
+      expect(await new dns.promises.Resolver().resolve('db.test')).toEqual([db.ip])
+      expect(await dns.promises.resolve4('db.test', { ttl: true })).toEqual([
+        { address: db.ip, ttl: 0 },
+      ])
+      const found = await new Promise((resolve) => {
+        new dns.Resolver().resolve4('db.test', (error, addresses) => resolve(error ?? addresses))
+      })
+      expect(found).toEqual([db.ip])
+      await expect(dns.promises.resolve6('db.test')).rejects.toMatchObject({ code: 'ENODATA' })
+      await expect(dns.promises.resolveMx('db.test')).rejects.toMatchObject({ code: 'ENOTSUP' })
       await expect(dns.promises.lookup('example.com')).rejects.toMatchObject({
         code: 'ENOTFOUND',
         syscall: 'getaddrinfo',
@@ -182,7 +193,25 @@ describe('the way in and out of the process', () => {
     const error = await errorOf(net.connect(80, '192.0.2.1'))
     expect(error).toMatchObject({ code: 'ENETUNREACH', address: '192.0.2.1' })
     expect(error.message).toContain('host.run')
-    await expect(dns.promises.lookup('example.com')).rejects.toMatchObject({ code: 'ENETUNREACH' })
+    for (const leak of [
+      () => dns.promises.lookup('example.com'),
+      () => dns.promises.resolve4('example.com'),
+      () => new dns.promises.Resolver().resolveTxt('example.com'),
+      () => fetch('http://192.0.2.1/').catch(({ cause }: Error) => Promise.reject(cause as Error)),
+      () => {
+        const connecting = dgram.createSocket('udp4')
+        connecting.connect(53, '192.0.2.1')
+        return once(connecting, 'connect')
+      },
+    ]) {
+      await expect(leak()).rejects.toMatchObject({ code: 'ENETUNREACH' })
+    }
+    const datagrams = dgram.createSocket('udp4')
+    const sent = new Promise((resolve) => {
+      datagrams.send('x', 53, '192.0.2.1', resolve)
+    })
+    expect(await sent).toMatchObject({ code: 'ENETUNREACH', syscall: 'send' })
+    datagrams.close()
     const server = net.createServer((socket) => socket.end())
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
