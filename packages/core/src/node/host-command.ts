@@ -28,11 +28,18 @@ export interface HostCommands {
   ): Promise<CommandResult>
 }
 
+/** What programs of the host run with whose words are read: in the user's language `ping` and its like say other ones. */
+export const plainEnvironment = (): NodeJS.ProcessEnv => ({ ...process.env, LC_ALL: 'C' })
+
 /** The host's own programs. */
 export const hostCommands: HostCommands = {
   run(command, args, { signal, input } = {}) {
     return new Promise((resolve, reject) => {
-      const child = spawn(command, args, { ...(signal && { signal }), windowsHide: true })
+      const child = spawn(command, args, {
+        ...(signal && { signal }),
+        env: plainEnvironment(),
+        windowsHide: true,
+      })
       const output = { stdout: '', stderr: '' }
       const collect = (name: 'stdout' | 'stderr') => (text: string) => {
         output[name] += text

@@ -1,6 +1,7 @@
 /** Programs of the host that are asked for its configuration: injected, so that recorded output tests them on any OS. */
 
 import { spawn } from 'node:child_process'
+import { plainEnvironment } from './host-command.ts'
 
 /** A running program. */
 export interface HostProcess {
@@ -19,7 +20,11 @@ export type StartProcess = (command: string, args: readonly string[]) => HostPro
 
 /** Starts programs of this host. */
 export const startProcess: StartProcess = (command, args) => {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'], windowsHide: true })
+  const child = spawn(command, args, {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: plainEnvironment(),
+    windowsHide: true,
+  })
   child.unref()
   child.stdout.setEncoding('utf8')
   child.stdin.on('error', () => {})

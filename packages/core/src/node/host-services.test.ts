@@ -1,10 +1,11 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { resolverCompliance } from '../compliance/index.ts'
 import { socketError } from '../errors.ts'
 import type { HostEvent } from '../host-events.ts'
 import { ManualClock } from '../manual-clock.ts'
 import { fakeCommands, hostCommands } from './host-command.ts'
 import { hostEvents } from './host-events.ts'
+import { runProcess, startProcess } from './host-process.ts'
 import { hostResolver } from './host-resolver.ts'
 
 resolverCompliance(
@@ -87,6 +88,14 @@ describe('hostCommands', () => {
       stdout: 'got words\n',
       stderr: 'sorry\n',
     })
+  })
+
+  test('programs speak English, whatever the user’s language', async () => {
+    vi.stubEnv('LC_ALL', 'de_DE.UTF-8')
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const script = 'process.stdout.write(process.env.LC_ALL)'
+    expect(await hostCommands.run(node, ['-e', script])).toMatchObject({ stdout: 'C' })
+    expect(await runProcess(startProcess, node, ['-e', script])).toBe('C')
   })
 
   test('a program that does not exist is ENOENT, an abort rejects with its reason', async () => {
