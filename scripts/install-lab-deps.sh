@@ -17,6 +17,7 @@ packages=(
   mmdebstrap curl              # the Docker engine's tree, made at its first use; asking whether it answers
   ca-certificates
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison
+  chromium                     # the example with a guest in a page
   gcc libc6-dev                # the helper for low ports, and a small server for the guest
 )
 

@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { AmbientClock } from './ambient-clock.ts'
 export { milliseconds, type Duration } from './duration.ts'
 export { type CutMode, type FabricPort, type Path, type Rule, type Verdict } from './fabric.ts'
 export { Host, type HostOptions, type NetstatEntry } from './host.ts'

@@ -269,6 +269,44 @@ describe('bad input says what to do', () => {
       (net) => net.partition('app', createTestnet().host('app')),
       'NETKIT_TESTNET_FOREIGN_HOST',
     ],
+    [
+      'a tap on a host of another net',
+      (net) => net.tap({ from: 'stranger' }),
+      'NETKIT_TESTNET_HOST_UNKNOWN',
+    ],
+    [
+      'a name that a NAT has',
+      (net) => {
+        net.nat('home', { inside: [] })
+        net.host('home')
+      },
+      'NETKIT_TESTNET_HOST_EXISTS',
+    ],
+    [
+      'a subnet of one address',
+      () => createTestnet({ subnet: '198.18.0.0/32' }),
+      'NETKIT_TESTNET_ADDRESS',
+    ],
+    [
+      'a subnet without room',
+      () => {
+        const small = createTestnet({ subnet: '198.18.0.0/29' })
+        for (let i = 0; i < 6; i++) small.host(`host ${i}`)
+      },
+      'NETKIT_TESTNET_ADDRESS',
+    ],
+    [
+      'no duration',
+      (net) => net.link('app', 'dns').set({ latency: 'soon' }),
+      'NETKIT_TESTNET_DURATION',
+    ],
+    [
+      'a link that does not lead there',
+      (net) => net.link('app', 'dns').towards({ name: 'x' }),
+      'NETKIT_TESTNET_LINK',
+    ],
+    ['a fault without a name', (net) => net.dns.nxdomain(''), 'NETKIT_TESTNET_NAME'],
+    ['a restart of a host that runs', (net) => net.get('app').restart(), 'NETKIT_TESTNET_HOST_UP'],
     ['a loss of 5', (net) => net.link('app', 'dns').set({ loss: 5 }), 'NETKIT_TESTNET_LINK'],
     [
       'a latency of -1',
@@ -286,9 +324,19 @@ describe('bad input says what to do', () => {
     const { net, app } = await twoHosts()
     await net.close()
     await net.close()
-    expect(() => net.host('late')).toThrow(
-      expect.objectContaining({ code: 'NETKIT_TESTNET_CLOSED' }),
-    )
+    for (const late of [
+      () => net.host('late'),
+      () => net.link('app', 'db.test'),
+      () => net.partition('app', 'db.test'),
+      () => net.nat('late', { inside: [] }),
+      () => net.rule(() => 'drop'),
+      () => net.tap(),
+    ]) {
+      expect(late).toThrow(expect.objectContaining({ code: 'NETKIT_TESTNET_CLOSED' }))
+    }
+    await expect(app.listenStream(81, () => {})).rejects.toMatchObject({
+      code: 'NETKIT_TESTNET_CLOSED',
+    })
     await expect(app.network.connect({ ip: '198.18.0.3', port: 80 })).rejects.toMatchObject({
       code: 'NETKIT_TESTNET_CLOSED',
     })

@@ -24,6 +24,7 @@ import {
 import type { Clock, Random } from '@netkit/core'
 import { pcapRing } from '@netkit/frames'
 import type { FrameLink, PcapRing } from '@netkit/frames'
+import { AmbientClock } from './ambient-clock.ts'
 import { milliseconds } from './duration.ts'
 import type { Duration } from './duration.ts'
 import { Fabric } from './fabric.ts'
@@ -230,9 +231,12 @@ export class Testnet<H extends Host = Host> implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#fabric.rules.delete(own) }
   }
 
-  /** Keeps the packets that match, as they are sent. */
+  /** Keeps the packets that match, as they are sent. @throws NetkitError `NETKIT_TESTNET_HOST_UNKNOWN` for names of no host. */
   tap(filter: PacketFilter = {}): Tap {
     this.#assertOpen()
+    if (typeof filter === 'object') {
+      for (const name of [filter.from, filter.to]) if (name !== undefined) this.#port(name)
+    }
     const see = (packet: Parameters<Tap['see']>[0]): void => tap.see(packet)
     const tap = new Tap(filter, () => void this.#fabric.taps.delete(see))
     this.#fabric.taps.add(see)
@@ -422,7 +426,7 @@ function subnetOf(text: string): Cidr {
 /** The clock that the options ask for. */
 export function clockOf(options: TestnetOptions, turn: (run: () => void) => void): Clock {
   const { clock = 'virtual', busy } = options
-  if (clock === 'ambient') return systemClock
+  if (clock === 'ambient') return new AmbientClock()
   if (clock !== 'virtual' && clock !== 'manual') return clock
   return new VirtualClock({ auto: clock === 'virtual', turn, ...(busy && { busy }) })
 }

@@ -15,7 +15,9 @@ export { bootQemu, type QemuGuest, type QemuOptions } from './qemu/qemu-guest.ts
 export { findProgram, qemuMissing } from './qemu/qemu-files.ts'
 export type { QmpClient, QmpEvent } from './qemu/qmp.ts'
 export type { QemuAccelerator, QemuNetdev } from './qemu/qemu-command.ts'
-export { bootV86, type V86Guest, type V86Options } from './v86/v86-guest.ts'
+export { bootV86, v86Snapshot, type V86Guest, type V86Options } from './v86/v86-guest.ts'
+export type { V86Image } from './v86/v86-image.ts'
+export { V86_MEMORY_MIB } from './limits.ts'
 export { scriptedGuest, type ScriptedGuest } from './scripted/scripted-guest.ts'
 export { frameLinkOf } from './frame-link-of.ts'
 export {

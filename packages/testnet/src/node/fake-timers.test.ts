@@ -19,19 +19,9 @@ function ofVitest(): FakeTime {
   }
 }
 
-// Everything that it knows, nextTick and queueMicrotask apart: promises of the test itself need those.
+// jest leaves nextTick and queueMicrotask faked too, as sinon's default is.
 function ofSinon(): FakeTime {
-  const clock = FakeTimers.install({
-    toFake: [
-      'setTimeout',
-      'clearTimeout',
-      'setInterval',
-      'clearInterval',
-      'Date',
-      'performance',
-      'hrtime',
-    ],
-  })
+  const clock = FakeTimers.install()
   return { advance: (ms) => clock.tickAsync(ms), uninstall: () => clock.uninstall() }
 }
 
@@ -83,6 +73,25 @@ describe.each([
     await time.advance(1)
     expect(rang).toBe(1)
   })
+})
+
+it('a clock that is advanced synchronously says what to do', async () => {
+  vi.useFakeTimers()
+  await using testnet = createTestnet({ clock: 'ambient' })
+  const [app, db] = [testnet.host('app'), testnet.host('db.test')]
+  await db.listen(net.createServer(), 80)
+  testnet.partition(app, db)
+  const socket = app.connect({ host: db.ip, port: 80 })
+  socket.on('error', () => {})
+  await vi.advanceTimersByTimeAsync(10)
+  expect(() => vi.advanceTimersByTime(60_000)).toThrow(
+    expect.objectContaining({
+      code: 'NETKIT_TESTNET_CLOCK',
+      message: expect.stringContaining('vi.advanceTimersByTimeAsync') as string,
+    }),
+  )
+  socket.destroy()
+  vi.useRealTimers()
 })
 
 it('a net in virtual time works beside them, and after them', async () => {

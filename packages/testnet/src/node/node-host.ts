@@ -10,9 +10,9 @@ import type { AddressInfo, Server, Socket, SocketConstructorOpts } from 'node:ne
 import { pipeline } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import type { ConnectionOptions } from 'node:tls'
-import { systemClock } from '@netkit/core'
 import type { Clock } from '@netkit/core'
 import type { Connector } from '@netkit/core/node'
+import { AmbientClock } from '../ambient-clock.ts'
 import { Host } from '../host.ts'
 import type { HostOptions } from '../host.ts'
 import type { NetContext } from '../net-context.ts'
@@ -59,7 +59,7 @@ export class NodeHost extends Host implements SocketHost {
   ) {
     super(net, name, options)
     this.clock = net.clock
-    const isOwn = options.timers === 'net' && net.clock !== systemClock
+    const isOwn = options.timers === 'net' && !(net.clock instanceof AmbientClock)
     this.timers = isOwn ? new ProgramTimers(net.clock) : undefined
     install()
   }

@@ -176,11 +176,8 @@ async function wake(guest: V86Guest): Promise<string> {
   return stdout.trim()
 }
 
-/**
- * Starts Debian's i386 kernel in v86, from a snapshot when there is one; builds image and snapshot first when there is none.
- * Rejects with `NETKIT_GUEST_UNAVAILABLE`, `NETKIT_GUEST_TIMEOUT` or `NETKIT_GUEST_GONE`.
- */
-export async function bootV86(options: V86Options = {}): Promise<V86Guest> {
+/** The image with its snapshot; both are built first when there are none. Rejects as `bootV86`. */
+export async function v86Snapshot(options: V86Options = {}): Promise<V86Image> {
   const { cache = cacheFolder(), progress = (): void => {} } = options
   const image = await v86Image(cache, progress)
   if (!existsSync(image.snapshot)) {
@@ -192,6 +189,15 @@ export async function bootV86(options: V86Options = {}): Promise<V86Guest> {
       await first.guest.close()
     }
   }
-  progress('starting Linux in v86 from its snapshot')
+  return image
+}
+
+/**
+ * Starts Debian's i386 kernel in v86, from a snapshot when there is one; builds image and snapshot first when there is none.
+ * Rejects with `NETKIT_GUEST_UNAVAILABLE`, `NETKIT_GUEST_TIMEOUT` or `NETKIT_GUEST_GONE`.
+ */
+export async function bootV86(options: V86Options = {}): Promise<V86Guest> {
+  const image = await v86Snapshot(options)
+  options.progress?.('starting Linux in v86 from its snapshot')
   return (await start(image, true, options)).guest
 }
