@@ -14,6 +14,23 @@
 import { ipFamily } from '@netkit/core'
 import type { JsonValue } from '../json/json-document.ts'
 
+/** Ports that a client leaves to the engine: `''` and `0` are any number, `7000-7010` is a range; `undefined` for one number. */
+export function chosenRange(text: string): readonly [first: number, last: number] | undefined {
+  if (text === '' || /^0+$/.test(text)) return [0, 0]
+  const [, first = '', last = ''] = /^(\d+)-(\d+)$/.exec(text) ?? []
+  return isPort(first) && isPort(last) ? [Number(first), Number(last)] : undefined
+}
+
+/** Whether a port is among those that the engine could choose. */
+export function fitsRange(text: string, port: number): boolean {
+  const range = chosenRange(text)
+  return range !== undefined && (range[1] === 0 || (port >= range[0] && port <= range[1]))
+}
+
+/** Whether the text is one port. */
+export const isPort = (text: string): boolean =>
+  /^\d{1,5}$/.test(text) && +text > 0 && +text < 65_536
+
 /** Where a container carries its own addresses of the host. */
 export const HOST_IP_LABEL = 'netkit.host-ip'
 
@@ -90,6 +107,11 @@ export function askedHostIps(
   )
 }
 
+/** Podman writes the address and the number that it took in the place of those that were left to it. */
+const isSame = ({ HostIp, HostPort }: AskedBinding, port: string): boolean =>
+  (HostIp === '' || HostIp === '0.0.0.0') &&
+  (HostPort === port || fitsRange(port, Number(HostPort)))
+
 /** The bindings of one container port as the client gave them. */
 export function withHostIps(
   inGuest: readonly AskedBinding[],
@@ -97,13 +119,14 @@ export function withHostIps(
 ): AskedBinding[] {
   const left = [...inGuest]
   const restored: AskedBinding[] = []
-  for (const [HostIp, HostPort] of own) {
-    const at = left.findIndex((binding) => sameBinding(binding, { HostIp: '', HostPort }))
-    const isMerged = HostPort !== '' && restored.some((binding) => binding.HostPort === HostPort)
-    // Inherited from an image that was committed: this container was not asked for with it.
-    if (at < 0 && !isMerged) continue
+  for (const [HostIp, port] of own) {
+    const at = left.findIndex((binding) => isSame(binding, port))
+    const merged = restored.find(({ HostPort }) => port !== '' && HostPort === port)
+    // Neither: inherited from an image that was committed. This container was not asked for with it.
+    const inGuestNow = left[at] ?? merged
+    if (inGuestNow === undefined) continue
     if (at >= 0) left.splice(at, 1)
-    restored.push({ HostIp, HostPort })
+    restored.push({ HostIp, HostPort: inGuestNow.HostPort })
   }
   return [...left, ...restored]
 }

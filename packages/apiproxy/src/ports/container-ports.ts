@@ -1,7 +1,7 @@
 /** What a container publishes, read from the engine's own description of it (`GET /containers/{id}/json`). */
 
 import type { PortRequest } from '@netkit/core'
-import { askedHostIps, withHostIps } from './asked-host-ips.ts'
+import { askedHostIps, chosenRange, fitsRange, isPort, withHostIps } from './asked-host-ips.ts'
 import type { AskedBinding } from './asked-host-ips.ts'
 
 /** One port of a container on one address of the host. */
@@ -58,8 +58,6 @@ const bindingsOf = (map: BindingMap | undefined): [string, AskedBinding[]][] =>
     (list ?? []).map(({ HostIp = '', HostPort = '' }) => ({ HostIp, HostPort })),
   ])
 
-const validPort = (text: string): boolean => /^\d{1,5}$/.test(text) && +text > 0 && +text < 65_536
-
 /** Reads what `GET /containers/{id}/json` answered. */
 export function containerPorts(json: unknown): ContainerPorts {
   const inspected = (json ?? {}) as Inspected
@@ -81,12 +79,11 @@ export function containerPorts(json: unknown): ContainerPorts {
     fixed: distinct(
       [...asked].flatMap(([key, list]) =>
         list
-          .filter(({ HostPort }) => validPort(HostPort))
+          .filter(({ HostPort }) => isPort(HostPort))
           .map((binding) => published(key, binding, Number(binding.HostPort))),
       ),
     ),
-    hasDynamic:
-      (PublishAllPorts && isPublished) || all.some(({ HostPort }) => !validPort(HostPort)),
+    hasDynamic: (PublishAllPorts && isPublished) || all.some(({ HostPort }) => !isPort(HostPort)),
     bound: running
       ? distinct(
           bindingsOf(inspected.NetworkSettings?.Ports).flatMap(([key, list]) =>
@@ -106,13 +103,13 @@ export function boundBindings(
   asked: readonly AskedBinding[],
   reported: readonly AskedBinding[],
 ): PublishedBinding[] {
-  const chosen = asked.filter(({ HostPort }) => !validPort(HostPort))
-  const numbers = new Set(reported.map(({ HostPort }) => HostPort).filter(validPort))
+  const chosen = asked.filter(({ HostPort }) => !isPort(HostPort))
+  const numbers = new Set(reported.map(({ HostPort }) => HostPort).filter(isPort))
   const all = [...numbers].flatMap((text) => {
     const number = Number(text)
-    const fixed = asked.filter(({ HostPort }) => validPort(HostPort) && Number(HostPort) === number)
+    const fixed = asked.filter(({ HostPort }) => isPort(HostPort) && Number(HostPort) === number)
     if (fixed.length > 0) return fixed.map((binding) => published(key, binding, number))
-    const fitting = chosen.findIndex(({ HostPort }) => isWithin(HostPort, number))
+    const fitting = chosen.findIndex(({ HostPort }) => fitsRange(HostPort, number))
     const [binding] = fitting < 0 ? [] : chosen.splice(fitting, 1)
     if (binding) return [published(key, binding, number)]
     // Nobody has asked for it by name (`-P`).
@@ -131,7 +128,7 @@ function published(
   number: number,
 ): PublishedBinding {
   const [port = '', protocol = 'tcp'] = key.split('/')
-  const others = validPort(HostPort) ? undefined : rangeOf(HostPort)
+  const others = isPort(HostPort) ? undefined : chosenRange(HostPort)
   return {
     protocol,
     containerPort: Number(port),
@@ -139,18 +136,6 @@ function published(
     hostPort: number,
     ...(others && { others }),
   }
-}
-
-/** `''` and `0` are any number, `7000-7010` is a range. */
-function rangeOf(text: string): readonly [number, number] | undefined {
-  if (text === '' || /^0+$/.test(text)) return [0, 0]
-  const [, first = '', last = ''] = /^(\d+)-(\d+)$/.exec(text) ?? []
-  return validPort(first) && validPort(last) ? [Number(first), Number(last)] : undefined
-}
-
-function isWithin(text: string, number: number): boolean {
-  const range = rangeOf(text)
-  return range !== undefined && (range[1] === 0 || (number >= range[0] && number <= range[1]))
 }
 
 function distinct(bindings: readonly PublishedBinding[]): PublishedBinding[] {

@@ -48,7 +48,7 @@ describe('the port hook of an engine', () => {
     expect(await it.ask('POST /v1/ports', JSON.stringify(web))).toBe(
       `201 {"id":1,"spec":${JSON.stringify(web)}}`,
     )
-    expect(it.publisher.asked).toEqual([{ protocol: 'tcp', ip: '127.0.0.1', port: 8080 }])
+    expect(it.publisher.asked).toEqual([{ protocol: 'tcp', port: 8080 }])
     expect(it.publisher.book.get(8080)?.committed).toBe(true)
     expect(await it.ask('GET /v1/ports')).toBe(`200 [{"id":1,"spec":${JSON.stringify(web)}}]`)
     expect(await it.ask('DELETE /v1/ports/1')).toBe('200 {}')
@@ -58,9 +58,9 @@ describe('the port hook of an engine', () => {
 
   test('an address of the host’s stays, and UDP is UDP', async () => {
     await using it = await rig()
-    const port = { ...web, proto: 'udp6', parentIP: '2001:db8::7' }
+    const port = { ...web, proto: 'udp4', parentIP: '192.0.2.7' }
     await it.ask('POST /v1/ports', JSON.stringify(port))
-    expect(it.publisher.asked).toEqual([{ protocol: 'udp', ip: '2001:db8::7', port: 8080 }])
+    expect(it.publisher.asked).toEqual([{ protocol: 'udp', ip: '192.0.2.7', port: 8080 }])
   })
 
   test('a port that is taken: the engine reads who has it', async () => {
@@ -89,6 +89,7 @@ describe('the port hook of an engine', () => {
     'nonsense',
     '{}',
     JSON.stringify({ ...web, proto: 'sctp4' }),
+    JSON.stringify({ ...web, proto: 'tcp6' }),
     JSON.stringify({ ...web, parentPort: 70_000 }),
     JSON.stringify({ ...web, parentPort: 0 }),
     JSON.stringify({ ...web, parentIP: '::1' }),

@@ -31,7 +31,7 @@ import type { JsonRequest, JsonResponse } from '../http/json-service.ts'
 
 /** One port that the engine asks for. */
 export interface HookedPort {
-  readonly proto: 'tcp4' | 'tcp6' | 'udp4' | 'udp6'
+  readonly proto: 'tcp4' | 'udp4'
   /** On the host; a wildcard when nobody gave an address. */
   readonly parentIP: string
   readonly parentPort: number
@@ -70,7 +70,10 @@ export function createEngineHook(options: EngineHookOptions): EngineHook {
   return new RunningHook(options)
 }
 
-const PROTOS = ['tcp4', 'tcp6', 'udp4', 'udp6'] as const
+// The engine binds the ports of both families on the one `childIP` of a driver, where the second would meet the first: so it is told of
+// IPv4 alone, and what has no address is published on both families of the host.
+const PROTOS = ['tcp4', 'udp4'] as const
+const WILDCARD = '0.0.0.0'
 
 class RunningHook implements EngineHook {
   readonly #options: EngineHookOptions
@@ -156,8 +159,9 @@ class RunningHook implements EngineHook {
         [
           {
             protocol: port.proto.startsWith('udp') ? 'udp' : 'tcp',
-            ip: wildcard ? port.parentIP : onLoopback(port.parentIP),
             port: port.parentPort,
+            ...(port.parentIP !== WILDCARD && { ip: port.parentIP }),
+            ...(port.parentIP === WILDCARD && wildcard && { ip: [WILDCARD, '::'] }),
           },
         ],
         { owner: 'a container of the engine' },
@@ -182,11 +186,6 @@ class RunningHook implements EngineHook {
   }
 }
 
-function onLoopback(ip: string): string {
-  if (ip === '0.0.0.0') return '127.0.0.1'
-  return ip === '::' ? '::1' : ip
-}
-
 const isPort = (port: number | undefined): port is number =>
   Number.isInteger(port) && Number(port) > 0 && Number(port) < 65_536
 
@@ -194,10 +193,8 @@ function hookedPort(json: unknown): HookedPort | undefined {
   if (typeof json !== 'object' || json === null) return undefined
   const { proto, parentIP, parentPort, childIP, childPort } = json as Partial<HookedPort>
   if (proto === undefined || !PROTOS.includes(proto) || !isPort(parentPort)) return undefined
-  const family = proto.endsWith('6') ? 6 : 4
-  const wildcard = family === 6 ? '::' : '0.0.0.0'
-  const host = parentIP === undefined || parentIP === '' ? wildcard : parentIP
-  if (ipFamily(host) !== family) return undefined
+  const host = parentIP === undefined || parentIP === '' ? WILDCARD : parentIP
+  if (ipFamily(host) !== 4) return undefined
   return {
     proto,
     parentIP: host,

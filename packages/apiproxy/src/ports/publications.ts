@@ -87,14 +87,17 @@ export class Publications {
   ): Promise<PendingPublication> {
     const held = this.#held.get(id)?.ports
     const missing = bindings.filter((binding) => held?.has(bindingKey(binding)) !== true)
-    const owner = `${kind} ${name}${id === '' ? '' : ` (${id.slice(0, 12)})`}`
+    const ownerText = `${kind} ${name}${id === '' ? '' : ` (${id.slice(0, 12)})`}`
     const reserved: { binding: PublishedBinding; reservation: PortReservation }[] = []
     const abort = async (): Promise<void> => {
-      await Promise.all(reserved.map(({ reservation }) => this.#giveBack(reservation)))
+      for (const { binding, reservation } of reserved) {
+        this.#held.get(id)?.ports.delete(bindingKey(binding))
+        await this.#giveBack(reservation)
+      }
     }
     try {
       for (const binding of missing)
-        reserved.push({ binding, reservation: await this.#reserveOne(binding, owner, signal) })
+        reserved.push({ binding, reservation: await this.#reserveOne(binding, ownerText, signal) })
     } catch (error) {
       await abort()
       throw error
@@ -103,14 +106,18 @@ export class Publications {
       bindings: missing,
       abort,
       commit: async (finalId = id) => {
-        for (const { binding, reservation } of reserved) {
-          await reservation.commit([this.#options.target(binding, finalId)])
-          const own = this.#held.get(finalId) ?? {
-            owner: { id: finalId, name, kind },
-            ports: new Map<string, PortReservation>(),
+        const owner = { id: finalId, name, kind }
+        try {
+          for (const { binding, reservation } of reserved) {
+            await reservation.commit([this.#options.target(binding, finalId)])
+            const own = this.#held.get(finalId) ?? { owner, ports: new Map() }
+            own.ports.set(bindingKey(binding), reservation)
+            this.#held.set(finalId, own)
           }
-          own.ports.set(bindingKey(binding), reservation)
-          this.#held.set(finalId, own)
+        } catch (error) {
+          // Half of it is nothing: what is not in the book nobody would ever give back.
+          await abort()
+          throw error
         }
       },
     }

@@ -8,12 +8,19 @@
 #   frames   eth0, by DHCP. The API is then also served on TCP port 2375, to the gateway alone.
 #
 # NETKIT_UDHCPC is udhcpc's script, NETKIT_GUEST_FOLDER a folder for what it writes, NETKIT_PORT_RANGE ("FIRST LAST") the ports that
-# the engine takes when it may choose.
+# the engine takes when it may choose. With ROOTLESSKIT_STATE_DIR dockerd runs in rootless mode, and asks the api.sock there for its
+# ports.
 set -e
 kind=$1 socket=$2 network=$3
 shift 3
 mkdir -p "$NETKIT_GUEST_FOLDER"
 [ -z "$NETKIT_PORT_RANGE" ] || echo "$NETKIT_PORT_RANGE" >/proc/sys/net/ipv4/ip_local_port_range
+
+# Where rootless mode would look for its folders.
+if [ -n "$ROOTLESSKIT_STATE_DIR" ]; then
+  export XDG_RUNTIME_DIR=/run
+  set -- --rootless --data-root /var/lib/docker "$@"
+fi
 
 tcp=
 if [ "$network" = frames ]; then

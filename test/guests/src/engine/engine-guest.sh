@@ -76,8 +76,11 @@ until [[ -n $init ]]; do
   [[ -n $init ]] || sleep 0.02
 done
 printf '{"pid":%s}\n' "$init"
+# An engine that cannot start is started again and again: somebody has to say so.
+deadline=$((SECONDS + 120))
 until [[ -S $run/docker.sock ]] && curl -sf --unix-socket "$run/docker.sock" http://engine/_ping >/dev/null; do
   kill -0 "$outer" 2>/dev/null || failed 'The engine ended before it answered.'
+  ((SECONDS < deadline)) || failed 'The engine did not answer within 120 s.'
   read -r -t 0.05 _ || (($? > 128)) || exit 0
 done
 printf '{"socket":"%s/docker.sock","client":"%s/docker-client","image":"%s/busybox.tar"}\n' "$run" "$cache" "$cache"
