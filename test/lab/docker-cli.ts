@@ -16,6 +16,7 @@ export type Docker = (
   socket: string,
   args: readonly string[],
   input?: string,
+  env?: Readonly<Record<string, string>>,
 ) => Promise<CommandResult>
 
 /** Why no engine can run here. It is an error where `REQUIRE_GUESTS` asks for everything, and is named otherwise. */
@@ -36,10 +37,10 @@ export async function startLabEngine(
 
 /** A command that does not end within a minute has hung: it is killed, and its code is -1. */
 function dockerCommand({ client }: EngineGuest): Docker {
-  return (socket, args, input = '') =>
+  return (socket, args, input = '', env = {}) =>
     new Promise((resolve) => {
       const options = {
-        env: { ...process.env, DOCKER_CONFIG: client.config },
+        env: { ...process.env, DOCKER_CONFIG: client.config, ...env },
         timeout: 60_000,
         killSignal: 'SIGKILL' as const,
         maxBuffer: 64 * 1024 * 1024,
