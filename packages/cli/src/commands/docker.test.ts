@@ -43,7 +43,7 @@ test('serves the engine on a private socket, and prints the context', async () =
 
 test.each([
   [['--listen', '/tmp/x', '--engine', 'tcp://engine:2375'], 'an address, not a name'],
-  [['--listen', 'tcp://127.0.0.1:2375', '--engine', '/tmp/e'], 'does not serve the API on TCP'],
+  [['--listen', 'tcp://127.0.0.1:2375', '--engine', '/tmp/e'], 'without TLS'],
   [['--listen', '/tmp/x', '--engine', '/tmp/e'], '--guest-ip'],
 ])('netkit docker %j: exit status 2, and why', async (argv, words) => {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()]

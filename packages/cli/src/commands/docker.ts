@@ -1,5 +1,7 @@
 /** `netkit docker`: the Docker Engine API on this host, the engine elsewhere. */
 
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import {
   createApiProxy,
   dockerContextCommand,
@@ -8,7 +10,9 @@ import {
   parseDockerHost,
 } from '@netkit/apiproxy'
 import { formatEndpoint, isIpEndpoint, NetkitError } from '@netkit/core'
-import { hostNetwork } from '@netkit/core/node'
+import type { Dialer, Endpoint } from '@netkit/core'
+import { hostNetwork, mutualTlsAcceptor, mutualTlsDialer } from '@netkit/core/node'
+import type { TlsIdentity } from '@netkit/core/node'
 import { createPortBroker } from '@netkit/ports'
 import { hostAddresses, hostHolders } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
@@ -23,8 +27,28 @@ export interface DockerCommandOptions {
   readonly engine: string
   /** Where the engine's published ports are reached; default the engine's own address, if it has one. */
   readonly guestIp?: string
+  /** Folder with `ca.pem`, `cert.pem` and `key.pem`, as in `DOCKER_CERT_PATH`, for an engine on TCP. */
+  readonly engineTls?: string
+  /** The same for docker commands on TCP. */
+  readonly listenTls?: string
   /** `false`: ports stay where the engine publishes them. */
   readonly publish: boolean
+}
+
+/** The certificates of one side, as docker keeps them. */
+async function readIdentity(folder: string): Promise<TlsIdentity> {
+  const read = (name: string): Promise<Buffer> => readFile(join(folder, name))
+  return { ca: await read('ca.pem'), cert: await read('cert.pem'), key: await read('key.pem') }
+}
+
+async function engineDialer(
+  network: Dialer,
+  endpoint: Endpoint,
+  folder: string | undefined,
+): Promise<Dialer> {
+  if (folder === undefined) return network
+  const serverName = isIpEndpoint(endpoint) ? endpoint.ip : 'localhost'
+  return mutualTlsDialer(network, { ...(await readIdentity(folder)), serverName })
 }
 
 /** Runs until `signal`. */
@@ -35,11 +59,11 @@ export async function dockerCommand(
 ): Promise<ExitCode> {
   const at = parseDockerHost(options.listen)
   const endpoint = parseDockerHost(options.engine)
-  if (isIpEndpoint(at)) {
+  if (isIpEndpoint(at) && options.listenTls === undefined) {
     // Whoever reaches the API is root in the guest; a socket's file mode keeps other users out, a port does not.
     throw new NetkitError(
       'NETKIT_ENGINE_ENDPOINT',
-      `netkit docker does not serve the API on TCP (${options.listen}): every user of this host could use it. Give --listen the path of a unix socket or a named pipe.`,
+      `netkit docker does not serve the API on TCP without TLS (${options.listen}): every user of this host could use it. Give --listen the path of a unix socket or a named pipe, or --listen-tls a folder with ca.pem, cert.pem and key.pem.`,
     )
   }
   const guestIp = options.guestIp ?? (isIpEndpoint(endpoint) ? endpoint.ip : undefined)
@@ -50,7 +74,11 @@ export async function dockerCommand(
     )
   }
   const network = hostNetwork()
-  const engine = { network, endpoint }
+  const engine = { network: await engineDialer(network, endpoint, options.engineTls), endpoint }
+  const acceptor =
+    options.listenTls === undefined
+      ? network
+      : mutualTlsAcceptor(network, await readIdentity(options.listenTls))
   await using broker = createPortBroker({
     host: network,
     holders: hostHolders(),
@@ -75,7 +103,7 @@ export async function dockerCommand(
     inspectors: ports === undefined ? [] : [ports],
     onRequest: (request) => reporter.event('request', { ...request }),
   })
-  const listening = await proxy.listen(network, at)
+  const listening = await proxy.listen(acceptor, at)
   const context = dockerContextCommand(listening.address)
   reporter.event(
     'ready',
@@ -99,7 +127,12 @@ export function declareDocker(program: Command, execute: Execute): void {
     .description(
       'The Docker Engine API on this host, for an engine in a guest; its ports appear here.',
     )
-    .requiredOption('--listen <path>', 'unix socket or named pipe for the docker command')
+    .requiredOption(
+      '--listen <endpoint>',
+      'for the docker command: a path, npipe:////./pipe/name, or tcp://ip:port with --listen-tls',
+    )
+    .option('--listen-tls <folder>', 'ca.pem, cert.pem and key.pem: who may connect on TCP')
+    .option('--engine-tls <folder>', 'ca.pem, cert.pem and key.pem for an engine on TCP')
     .requiredOption('--engine <endpoint>', 'unix:///path, npipe:////./pipe/name or tcp://ip:port')
     .option('--guest-ip <ip>', 'where published ports are reached; default the engine’s address')
     .option('--no-publish', 'leave published ports where the engine binds them')
