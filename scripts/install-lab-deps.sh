@@ -14,7 +14,8 @@ packages=(
   bind9-dnsutils dnsmasq-base  # dig; the name server of a host
   gcc libc6-dev musl-tools hey # the resolvers of two C libraries and of Go
   dnsperf                      # load for the resolver's benchmark
-  mmdebstrap curl              # the Docker engine's tree, made at its first use; asking whether it answers
+  mmdebstrap curl e2fsprogs    # the Docker engine's tree and disk, made at their first use; asking whether it answers
+  openssl                      # certificates for its API on TCP
   ca-certificates
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison
   chromium                     # the example with a guest in a page

@@ -42,6 +42,9 @@ const listen = join(folder, 'proxy.sock')
 const netkit = await startNetkit(engine.socket, listen)
 try {
   const sockets = { direct: engine.socket, proxied: listen }
+  // First, in a process that has done nothing yet.
+  said('idle streams')
+  const idle = await idleStreams(listen, Number(values.streams), netkit.pid ?? 0)
   said('starts')
   const starts = await startTimes(sockets, Number(values.starts))
   said('save | load')
@@ -49,8 +52,6 @@ try {
     megabytes: Number(values.megabytes),
     rounds: Number(values.rounds),
   })
-  said('idle streams')
-  const idle = await idleStreams(listen, Number(values.streams), netkit.pid ?? 0)
   const machine = `${availableParallelism()} × ${cpus()[0]?.model.trim() ?? 'unknown CPU'}, Node ${process.versions.node}`
   writeFileSync(values.out, page({ machine, starts, transfers, idle }))
   said(`wrote ${values.out}`)
