@@ -157,3 +157,9 @@ describe('netkit gateway --json', () => {
     await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })
+
+test('netkit up --docker with a guest that has no engine: exit status 2, and what to give', async () => {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  expect(await run(['up', '--docker', '--guest', 'v86'], { stdout, stderr })).toBe(2)
+  expect(String(stderr.read())).toContain('give it qemu')
+})

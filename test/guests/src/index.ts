@@ -41,3 +41,4 @@ export {
   type EngineGuest,
   type EngineGuestOptions,
 } from './engine/engine-guest.ts'
+export { qemuEngineMissing, startQemuEngine, type QemuEngine } from './engine/qemu-engine.ts'

@@ -41,3 +41,9 @@ export const NAMESPACE_TIMEOUT_MS = 10_000
  * milliseconds for which a busy process is not scheduled; what is above is dropped, and a RST is never sent again.
  */
 export const TAP_QUEUE_FRAMES = 10_000
+
+/** Memory of a QEMU guest with a container engine, in MiB: dockerd and containerd take 250, the rest is for containers. */
+export const ENGINE_MEMORY_MIB = 1024
+
+/** CPUs of a QEMU guest with a container engine: dockerd starts containers on several threads. */
+export const ENGINE_CPUS = 2

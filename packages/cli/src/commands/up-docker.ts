@@ -3,18 +3,52 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { NetkitError } from '@netkit/core'
 import { captured } from '@netkit/frames'
 import { createGuestNetwork, enginePortRange, openCaptureFile, serveEngine } from '@netkit/guestnet'
-import { ENGINE_IMAGE, startEngineGuest } from '@netkit/guests'
+import {
+  ENGINE_IMAGE,
+  engineMissing,
+  qemuEngineMissing,
+  startEngineGuest,
+  startQemuEngine,
+  type QemuEngine,
+} from '@netkit/guests'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { errorText, type Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
 
 /** Options of `netkit up --docker`. */
 export interface UpDockerOptions {
+  /** `auto`: namespaces of Linux where they can be had, else QEMU. */
+  readonly guest: string
   /** The unix socket for docker commands; default one in a new temporary folder. */
   readonly listen?: string
   readonly pcap?: string
+}
+
+/** Starts the engine that was asked for, or the first that can run here. */
+async function startEngine(
+  guest: string,
+  reporter: Reporter,
+  options: Parameters<typeof startQemuEngine>[0],
+): Promise<QemuEngine> {
+  if (guest === 'qemu') return startQemuEngine(options)
+  if (guest !== 'auto')
+    throw new NetkitError(
+      'NETKIT_GUEST_UNAVAILABLE',
+      `A ${guest} guest has no container engine. Leave --guest out, or give it qemu.`,
+    )
+  const missing = await engineMissing()
+  if (missing === undefined) return startEngineGuest(options)
+  const missingInVm = await qemuEngineMissing()
+  if (missingInVm !== undefined)
+    throw new NetkitError(
+      'NETKIT_GUEST_UNAVAILABLE',
+      `No container engine can run here. In namespaces: ${missing} In QEMU: ${missingInVm}`,
+    )
+  reporter.progress(`No engine in namespaces: ${missing}`)
+  return startQemuEngine(options)
 }
 
 /** Runs until `signal`; nothing of it is left behind. */
@@ -29,7 +63,7 @@ export async function upDockerCommand(
     await using capture =
       options.pcap === undefined ? undefined : await openCaptureFile(options.pcap)
     await using network = await createGuestNetwork({ hostAlias: true })
-    await using guest = await startEngineGuest({
+    await using guest = await startEngine(options.guest, reporter, {
       attach: (link) => {
         const seen = capture ? captured(link, capture.capture, { name: 'engine' }) : link
         network.attach(seen, { name: 'engine' })

@@ -162,7 +162,10 @@ export function declareUp(program: Command, execute: Execute): void {
         .choices(['auto', 'qemu', 'v86', 'scripted'])
         .default('auto'),
     )
-    .option('--docker', 'no tour, but a guest with a container engine, until Ctrl-C')
+    .option(
+      '--docker',
+      'no tour, but a container engine (in namespaces as root on Linux, else in QEMU), until Ctrl-C',
+    )
     .option('--listen <path>', 'with --docker: unix socket for the docker command')
     .option('--hold', 'leave the guest running until Ctrl-C')
     .option('--pcap <file>', 'write the frames to a pcapng file')

@@ -16,6 +16,8 @@ export const UDHCPC_PATH = '/usr/share/udhcpc.sh'
 export interface InitramfsParts {
   /** `/lib/modules/<version>` of the kernel. */
   readonly modules: string
+  /** The modules that are loaded, without those that they depend on. Default what the devices need. */
+  readonly wanted?: readonly string[]
   /** A statically linked busybox. */
   readonly busybox: string
   /** bash: static, or linked with libraries of this machine. */
@@ -82,7 +84,7 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Buffer> {
   text('etc/hosts', '127.0.0.1 localhost\n::1 localhost\n')
   text('etc/resolv.conf', '')
 
-  const modules = await loadKernelModules(parts.modules, WANTED_MODULES)
+  const modules = await loadKernelModules(parts.modules, parts.wanted ?? WANTED_MODULES)
   for (const module of modules)
     add({ type: 'file', path: `lib/modules/${module.name}.ko`, data: module.data })
   text('lib/modules/order', modules.map((module) => `${module.name}.ko\n`).join(''))

@@ -26,6 +26,10 @@ export interface QemuMachine {
   readonly accelerator: QemuAccelerator
   readonly netdev: QemuNetdev
   readonly memoryMiB?: number
+  /** Default 1. */
+  readonly cpus?: number
+  /** A raw disk image, the guest's /dev/vda; what the guest writes goes with it. */
+  readonly disk?: string
   /** Default 52:54:00:12:34:56. */
   readonly mac?: string
   /** The NIC's MTU as the device announces it; an upper bound for DHCP option 26. */
@@ -76,7 +80,7 @@ export function qemuArguments(machine: QemuMachine): string[] {
     // One thread per CPU; the translation cache is bounded, or it takes a gigabyte.
     ['-accel', accelerator === 'tcg' ? 'tcg,thread=multi,tb-size=256' : 'kvm'],
     ['-cpu', accelerator === 'tcg' ? 'max,la57=off' : 'host'],
-    ['-smp', '1', '-m', String(machine.memoryMiB ?? QEMU_MEMORY_MIB)],
+    ['-smp', String(machine.cpus ?? 1), '-m', String(machine.memoryMiB ?? QEMU_MEMORY_MIB)],
     ['-display', 'none', '-monitor', 'none'],
     ['-kernel', machine.kernel, '-initrd', machine.initramfs, '-append', KERNEL_OPTIONS],
     ['-object', 'rng-random,id=rng0,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng0'],
@@ -91,6 +95,10 @@ export function qemuArguments(machine: QemuMachine): string[] {
       '-device',
       `virtserialport,chardev=agent${i},name=netkit.agent.${i},nr=${i + 1}`,
     ])
+  }
+  if (machine.disk !== undefined) {
+    const drive = `file=${escape(machine.disk)},if=none,id=disk0,format=raw,snapshot=on,cache=unsafe`
+    args.push(['-drive', drive, '-device', 'virtio-blk-pci,drive=disk0'])
   }
   if (machine.pcap !== undefined)
     args.push(['-object', `filter-dump,id=dump0,netdev=n0,file=${escape(machine.pcap)}`])

@@ -71,14 +71,19 @@ export async function qemuMissing(): Promise<string | undefined> {
   return missing.length === 0 ? undefined : missing.join(', ')
 }
 
-/**
- * Finds QEMU and a kernel, and builds the initramfs unless the cache has it; `more` are paths of programs of this machine that go in
- * too, with their libraries. Rejects with `NETKIT_GUEST_UNAVAILABLE`.
- */
+/** What goes into the initramfs beside the guest's own system. */
+export interface QemuFilesOptions {
+  /** Paths of programs of this machine, with their libraries. */
+  readonly programs?: readonly string[] | undefined
+  /** Kernel modules, with what they depend on. Default those of the guest's devices. */
+  readonly modules?: readonly string[] | undefined
+}
+
+/** Finds QEMU and a kernel, and builds the initramfs unless the cache has it. Rejects with `NETKIT_GUEST_UNAVAILABLE`. */
 export async function qemuFiles(
   cache: string,
   progress: Progress,
-  more: readonly string[] = [],
+  { programs: more = [], modules: wanted = WANTED_MODULES }: QemuFilesOptions = {},
 ): Promise<QemuFiles> {
   const qemu = await findProgram('qemu-system-x86_64')
   if (qemu === undefined) {
@@ -97,7 +102,7 @@ export async function qemuFiles(
     const busybox = await staticBusybox(cache, progress)
     const tools = await Promise.all(['ss', 'nstat'].map(findProgram))
     const programs = [...tools.filter((path) => path !== undefined), ...more]
-    const inputs = [kernel.version, INIT_SCRIPT, UDHCPC_SCRIPT, ...WANTED_MODULES]
+    const inputs = [kernel.version, INIT_SCRIPT, UDHCPC_SCRIPT, ...wanted]
     for (const file of [kernel.image, busybox, bash, ...programs]) {
       const { size, mtimeMs } = await stat(file)
       inputs.push(`${file} ${size} ${mtimeMs}`)
@@ -108,7 +113,7 @@ export async function qemuFiles(
       async (draft) => {
         progress(`building an initramfs for Linux ${kernel.version}`)
         const { modules } = kernel
-        const archive = await buildInitramfs({ modules, busybox, bash, programs })
+        const archive = await buildInitramfs({ modules, wanted, busybox, bash, programs })
         await writeFile(join(draft, 'initramfs.img'), archive)
       },
     )

@@ -45,7 +45,12 @@ import { qemuFiles, type QemuFiles } from './qemu-files.ts'
 import { QmpClient } from './qmp.ts'
 
 /** Options of `bootQemu`. */
-export interface QemuOptions extends Pick<QemuMachine, 'memoryMiB' | 'mac' | 'hostMtu' | 'pcap'> {
+export interface QemuOptions extends Pick<
+  QemuMachine,
+  'memoryMiB' | 'cpus' | 'disk' | 'mac' | 'hostMtu' | 'pcap'
+> {
+  /** Kernel modules that the guest loads, with what they depend on. Default those of its devices. */
+  modules?: readonly string[]
   /** Default: frames over an inherited descriptor. */
   netdev?: QemuNetdev
   /** Default: KVM when it works, else TCG. */
@@ -237,7 +242,7 @@ async function start(
  */
 export async function bootQemu(options: QemuOptions = {}): Promise<QemuGuest> {
   const { cache = cacheFolder(), progress = (): void => {} } = options
-  const files = await qemuFiles(cache, progress, options.programs)
+  const files = await qemuFiles(cache, progress, options)
   const accelerator = options.accelerator ?? (await bestAccelerator(files.qemu))
   progress(`booting Linux ${files.kernelVersion} in QEMU ${files.qemuVersion} (${accelerator})`)
   try {
