@@ -105,16 +105,16 @@ export const scenario = (run: string, files: string): readonly Step[] => [
     ],
   },
   {
-    name: 'run -di',
-    args: [
-      'run',
-      '-di',
-      '--name',
-      'web',
-      ...shell('read x; sleep 0.5; echo got $x; sleep 0.5; exit 4'),
-    ],
+    name: 'create -i',
+    args: ['create', '-i', '--name', 'web', ...shell('read x; echo got $x; exit 4')],
   },
-  { name: 'attach', args: ['attach', 'web'], input: 'typed\n' },
+  { name: 'start -ai', args: ['start', '-ai', 'web'], input: 'typed\n' },
+  { name: 'rm of what was started', args: ['rm', 'web'] },
+  {
+    name: 'run of what is attached',
+    args: ['run', ...web, ...shell('sleep 3; echo still here; exit 5')],
+  },
+  { name: 'attach', args: ['attach', 'web'] },
   { name: 'rm of what was attached', args: ['rm', 'web'] },
   {
     name: 'run of what logs -f follows',

@@ -13,6 +13,7 @@ export {
   formatDockerHost,
   parseDockerHost,
 } from './engine/engine-endpoint.ts'
+export { engineSubnets } from './engine/engine-subnets.ts'
 export type { EngineOptions } from './engine/engine-dialer.ts'
 export type { Answer } from './http/answer.ts'
 export type {

@@ -13,6 +13,7 @@
 import {
   createApiProxy,
   dockerContextCommand,
+  engineSubnets,
   formatDockerHost,
   inspectPaths,
   inspectPolicy,
@@ -73,8 +74,8 @@ export interface GuestEngine extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Bridges of an engine, by its default address pools: clients from there must not appear in the guest under their own address. */
-const BRIDGES = ['172.16.0.0/12', '192.168.0.0/16']
+/** Docker's first bridges, for an engine that does not tell its own. */
+const FIRST_BRIDGES = ['172.16.0.0/12']
 
 /**
  * Serves a guest's engine on the host: its API on `listen`, its published ports on the host's addresses. The guest and its engine
@@ -105,13 +106,19 @@ export async function serveEngine(
     ...(clock && { clock }),
     ...(dialDeadlineMs !== undefined && { dialDeadlineMs }),
   }
+  // Asked once for all ports of a container. To a client from there the guest would answer on its own bridge.
+  let asking: Promise<string[]> | undefined
+  const bridges = (): Promise<string[]> =>
+    (asking ??= engineSubnets(engine)
+      .catch(() => FIRST_BRIDGES)
+      .finally(() => (asking = undefined)))
   const publishedPorts = inspectPorts({
     engine,
     publisher: network.ports,
-    target: ({ hostPort }) => ({
+    target: async ({ hostPort }) => ({
       network: guest,
       to: { ip: gateway.address, port: hostPort },
-      preserveSource: { except: [gateway.subnet, ...BRIDGES] },
+      preserveSource: { except: [gateway.subnet, ...(await bridges())] },
     }),
     ...(defaultIp !== undefined && { defaultIp }),
     ...(onTrouble && { onTrouble }),

@@ -140,6 +140,14 @@ describe('an answer', () => {
       'GET /services/a',
       '{"Spec":{"TaskTemplate":{"ContainerSpec":{"Mounts":[{"Type":"bind","Source":"/mnt/host/home/a"}]}}}}',
     ],
+    [
+      'GET /system/df',
+      '{"Containers":[{"Mounts":[{"Type":"bind","Source":"/mnt/host/home/a"}]}],"Volumes":[{"Options":{"o":"bind","device":"/mnt/host/home/b"}}]}',
+    ],
+    [
+      'GET /tasks',
+      '[{"Spec":{"ContainerSpec":{"Mounts":[{"Type":"bind","Source":"/mnt/host/home/a"}]}}}]',
+    ],
   ])('to %s names the host’s paths', async (line, body) => {
     expect(await back(line, body)).toBe(body.replaceAll('/mnt/host', ''))
   })

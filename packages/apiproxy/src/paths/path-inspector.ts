@@ -26,7 +26,7 @@ export interface PathMapping {
 const requests =
   /^\/(?:containers\/create|volumes\/create|services\/create|services\/[^/]+\/update)$/
 const answers =
-  /^\/(?:containers\/json|containers\/[^/]+\/json|volumes|volumes\/[^/]+|services|services\/[^/]+)$/
+  /^\/(?:containers\/json|containers\/[^/]+\/json|volumes|volumes\/[^/]+|services|services\/[^/]+|tasks|tasks\/[^/]+|system\/df)$/
 
 // What the engine takes for the name of a volume; anything else before the colon is a path.
 const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
@@ -91,8 +91,10 @@ function outOfGuest(body: Uint8Array, mapping: PathMapping): Outcome {
     }
   }
   const back = (source: string): string => mapping.toHost(source) ?? source
-  const list = document.root.field('Volumes')?.items ?? document.root.items
-  for (const value of list.length > 0 ? list : [document.root]) {
+  const { root } = document
+  const listed = ['Containers', 'Volumes'].flatMap((name) => root.field(name)?.items ?? [])
+  const list = [...listed, ...root.items]
+  for (const value of list.length > 0 ? list : [root]) {
     rewrite(value, back)
     rewriteVolume(value.field('Options'), back)
     const spec = value.field('Spec')
@@ -105,7 +107,8 @@ function outOfGuest(body: Uint8Array, mapping: PathMapping): Outcome {
 function rewrite(root: JsonValue, map: (source: string) => string): void {
   const config = root.field('HostConfig')
   for (const one of config?.field('Binds')?.items ?? []) rewriteBind(one, map)
-  const service = root.field('TaskTemplate')?.field('ContainerSpec')
+  // A service's, or a task's.
+  const service = (root.field('TaskTemplate') ?? root).field('ContainerSpec')
   for (const owner of [config, service, root]) {
     for (const mount of owner?.field('Mounts')?.items ?? []) rewriteMount(mount, map)
   }

@@ -159,6 +159,17 @@ describe('what happens without the proxy', () => {
     await expect.poll(() => [...it.publisher.book.keys()]).toEqual([9090])
   })
 
+  test('an engine that boots is no trouble; one that takes too long, or has gone, is one', async () => {
+    await using it = await portRig()
+    await it.ports.synced
+    expect(it.trouble).toEqual([])
+    await it.engine.stop()
+    it.engine.endEvents()
+    await expect.poll(() => it.engine.followers).toBe(0)
+    for (let i = 0; i < 5; i++) await it.clock.advance(10_000)
+    expect(it.trouble.map(({ what }) => what)).toEqual(['engine-unreachable'])
+  })
+
   test('a conflict that no client waits for is told, and the rest is published', async () => {
     await using it = await portRig((engine) => {
       engine.add('web', WEB, true)

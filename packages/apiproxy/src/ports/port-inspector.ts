@@ -12,7 +12,7 @@ import { EngineClient } from '../engine/engine-client.ts'
 import { engineDialer, pause } from '../engine/engine-dialer.ts'
 import type { EngineOptions } from '../engine/engine-dialer.ts'
 import type { Inspection, Inspector } from '../inspection.ts'
-import { EVENTS_RETRY_MS } from '../limits.ts'
+import { DIAL_DEADLINE_MS, EVENTS_RETRY_MS } from '../limits.ts'
 import { ContainerPublishing } from './container-publishing.ts'
 import { Publications } from './publications.ts'
 import type { PublicationOptions } from './publications.ts'
@@ -161,11 +161,14 @@ class RunningPortInspector implements PortInspector {
   async #follow(): Promise<void> {
     const { signal } = this.#end
     let [pauseMs] = EVENTS_RETRY_MS
+    // An engine that boots is no trouble until it takes too long, and one that is gone is one trouble, however often it is tried.
+    let troubleAt = this.#clock.now() + DIAL_DEADLINE_MS
     while (!signal.aborted) {
       try {
         await this.#follower.follow(
           `/events?filters=${FILTERS}`,
           () => {
+            troubleAt = this.#clock.now()
             ;[pauseMs] = EVENTS_RETRY_MS
             // Listed after the stream stands: what happens in between is told by an event.
             void this.#syncAll()
@@ -175,7 +178,10 @@ class RunningPortInspector implements PortInspector {
         )
       } catch (error) {
         if (signal.aborted) return
-        this.#trouble({ what: 'engine-unreachable', error })
+        if (this.#clock.now() >= troubleAt) {
+          this.#trouble({ what: 'engine-unreachable', error })
+          troubleAt = Infinity
+        }
       }
       await pause(this.#clock, pauseMs, signal)
       pauseMs = Math.min(pauseMs * 2, EVENTS_RETRY_MS[1])

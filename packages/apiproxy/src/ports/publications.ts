@@ -19,7 +19,7 @@ import type { PortOwner, PublishedBinding } from './container-ports.ts'
 export interface PublicationOptions {
   readonly publisher: PortPublisher
   /** The way into the guest for one binding: dial the guest at `hostPort`, where the engine has bound it. */
-  target(binding: PublishedBinding, owner: string): PortTarget
+  target(binding: PublishedBinding, owner: string): PortTarget | Promise<PortTarget>
   /** Addresses for `-p 80:80`, which names none. Default: the publisher's own, loopback. */
   readonly defaultIp?: string | readonly string[]
 }
@@ -108,8 +108,11 @@ export class Publications {
       commit: async (finalId = id) => {
         const owner = { id: finalId, name, kind }
         try {
-          for (const { binding, reservation } of reserved) {
-            await reservation.commit([this.#options.target(binding, finalId)])
+          const targets = await Promise.all(
+            reserved.map(async ({ binding }) => this.#options.target(binding, finalId)),
+          )
+          for (const [i, { binding, reservation }] of reserved.entries()) {
+            await reservation.commit(targets.slice(i, i + 1))
             const own = this.#held.get(finalId) ?? { owner, ports: new Map() }
             own.ports.set(bindingKey(binding), reservation)
             this.#held.set(finalId, own)

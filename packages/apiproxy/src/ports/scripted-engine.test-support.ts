@@ -4,6 +4,7 @@ import { chunks, memoryNetwork, socketError, writeAll } from '@netkit/core'
 import type {
   ByteStream,
   Endpoint,
+  Listening,
   Network,
   PortPublisher,
   PortRequest,
@@ -36,8 +37,10 @@ export class ScriptedEngine {
   nextDynamic = 32_768
   readonly #followers = new Set<ByteStream>()
 
+  #listening: Listening | undefined
+
   async listen(): Promise<void> {
-    await this.network.listen(this.endpoint, (stream) => void this.#serve(stream))
+    this.#listening = await this.network.listen(this.endpoint, (stream) => void this.#serve(stream))
   }
 
   add(id: string, bindings: ScriptedContainer['bindings'], running = false): void {
@@ -55,6 +58,11 @@ export class ScriptedEngine {
   async tell(Type: string, Action: string, ID: string): Promise<void> {
     const line = `${JSON.stringify({ Type, Action, Actor: { ID } })}\n`
     for (const follower of this.#followers) await writeAll(follower, line)
+  }
+
+  /** Nobody is served any more. */
+  async stop(): Promise<void> {
+    await this.#listening?.close()
   }
 
   /** The engine restarts: its event streams end. */

@@ -12,6 +12,7 @@ import { describe, expect, test } from 'vitest'
 import { createApiProxy } from '../api-proxy.ts'
 import type { ApiProxy, ApiProxyOptions } from '../api-proxy.ts'
 import type { ApiRequestEvent } from '../diagnostics.ts'
+import { inspectPolicy } from '../policy-inspector.ts'
 
 const text = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
@@ -260,6 +261,13 @@ describe('streams without end', () => {
 describe('tunnels', () => {
   test.each([
     ['101 for attach', 'POST /v1.51/containers/a/attach', 'HTTP/1.1 101 UPGRADED', 'tcp'],
+    ['101 for a BuildKit build', 'POST /grpc', 'HTTP/1.1 101 UPGRADED', 'h2c'],
+    [
+      '101 for attach by WebSocket',
+      'GET /containers/a/attach/ws?stdin=1',
+      'HTTP/1.1 101 Switching Protocols',
+      'websocket',
+    ],
     ['101 for a BuildKit session', 'POST /session', 'HTTP/1.1 101 Switching Protocols', 'h2c'],
   ])('%s: each direction ends by itself', async (_, line, status, protocol) => {
     await using it = await rig()
@@ -319,7 +327,50 @@ describe('tunnels', () => {
   })
 })
 
+test('no secret of a request is in what is told of it', async () => {
+  await using it = await rig({
+    inspectors: [inspectPolicy(() => ({ allow: false, reason: 'no' }))],
+  })
+  const client = await it.client()
+  const body = '{"Env":["PASSWORD=s3cret"]}'
+  await client.say(
+    `POST /containers/create?token=s3cret HTTP/1.1\r\nHost: x\r\nX-Registry-Auth: s3cret\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
+  client.stream.end()
+  await client.rest()
+  await expect.poll(() => it.events.length).toBe(1)
+  expect(it.events).toMatchObject([{ path: '/containers/create', status: 403, by: 'proxy' }])
+  expect(JSON.stringify(it.events)).not.toContain('s3cret')
+})
+
 describe('bad input', () => {
+  test('a client that ends in the middle of an upload: the engine sees the end, and answers', async () => {
+    await using it = await rig()
+    const client = await it.client()
+    await client.say('POST /images/load HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab')
+    client.stream.end()
+    const engine = await it.engine()
+    expect(await engine.rest()).toMatch(/\r\n\r\nab$/)
+    await engine.say('HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno')
+    engine.stream.end()
+    expect(await client.rest()).toMatch(/no$/)
+    await expect.poll(() => it.proxy.stats().connections).toBe(0)
+  })
+
+  test('what comes after a body that was shorter than its length is the next request, or none', async () => {
+    await using it = await rig()
+    const client = await it.client()
+    await client.say(
+      'POST /build HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nabGET /smuggled\r\n\r\n',
+    )
+    const engine = await it.engine()
+    expect(await engine.until('ab')).toMatch(/\r\n\r\nab$/)
+    await engine.say(PONG)
+    expect(await client.until('}\n')).toMatch(/OKHTTP\/1\.1 400 /)
+    client.stream.end()
+    await expect(engine.rest()).rejects.toMatchObject({ code: 'ECONNRESET' })
+  })
+
   test.each([
     ['Content-Length: 3\r\nContent-Length: 4', 400, 'two Content-Length'],
     ['Content-Length: 3\r\nTransfer-Encoding: chunked', 400, 'both Content-Length'],
