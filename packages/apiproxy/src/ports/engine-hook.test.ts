@@ -80,6 +80,13 @@ describe('the port hook of an engine', () => {
     expect(it.publisher.book.size).toBe(0)
   })
 
+  test('a port that leads nowhere is given back', async () => {
+    await using it = await rig()
+    it.publisher.failsToCommit = true
+    expect(await it.ask('POST /v1/ports', JSON.stringify(web))).toMatch(/^400 .*no way in/)
+    expect(it.publisher.book.size).toBe(0)
+  })
+
   test('tells the engine to bind where the target dials', async () => {
     await using it = await rig()
     expect(await it.ask('GET /v1/info')).toContain('"childIP":"192.168.65.3"')

@@ -130,7 +130,7 @@ class RunningHook implements EngineHook {
     return { status: 404, json: { message: `netkit's port hook has no ${method} ${path}` } }
   }
 
-  /** The engine binds on `childIP` only for a driver that disallows loopback. */
+  /** Only for a driver of this name, and one that disallows loopback, does the engine bind on `childIP`. */
   #info(): unknown {
     const childIP = this.#options.childIp()
     return {
@@ -166,7 +166,12 @@ class RunningHook implements EngineHook {
         ],
         { owner: 'a container of the engine' },
       )
-      await reservation.commit([this.#options.target(port)])
+      try {
+        await reservation.commit([this.#options.target(port)])
+      } catch (error) {
+        await reservation.abort()
+        throw error
+      }
       const id = ++this.#lastId
       this.#held.set(id, { port, reservation })
       return { status: 201, json: { id, spec: port } }

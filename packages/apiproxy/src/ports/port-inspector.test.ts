@@ -170,6 +170,14 @@ describe('what happens without the proxy', () => {
     expect(it.trouble.map(({ what }) => what)).toEqual(['engine-unreachable'])
   })
 
+  test('a port that leads nowhere is told, and is not held', async () => {
+    await using it = await portRig((engine) => engine.add('web', WEB, true))
+    it.publisher.failsToCommit = true
+    await it.ports.sync()
+    expect(it.trouble[0]).toMatchObject({ what: 'sync-failed', container: 'web' })
+    expect(it.publisher.book.size).toBe(0)
+  })
+
   test('a conflict that no client waits for is told, and the rest is published', async () => {
     await using it = await portRig((engine) => {
       engine.add('web', WEB, true)

@@ -215,6 +215,8 @@ export class ScriptedPublisher implements PortPublisher {
   /** Ports that somebody else on the host holds. */
   readonly foreign = new Set<number>()
   readonly asked: PortRequest[] = []
+  /** Targets cannot be reached. */
+  failsToCommit = false
   /** What is given where any port will do. */
   nextFree = 50_000
 
@@ -244,6 +246,7 @@ export class ScriptedPublisher implements PortPublisher {
       owner,
       ports: [{ protocol: 'tcp', ip: '127.0.0.1', port }],
       commit: () => {
+        if (this.failsToCommit) return Promise.reject(new Error('there is no way in'))
         entry.committed = true
         return Promise.resolve()
       },

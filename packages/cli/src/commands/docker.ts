@@ -104,7 +104,8 @@ export async function dockerCommand(
     onRequest: (request) => reporter.event('request', { ...request }),
   })
   const listening = await proxy.listen(acceptor, at)
-  const context = dockerContextCommand(listening.address)
+  const files = options.listenTls === undefined ? '' : ',ca=ca.pem,cert=cert.pem,key=key.pem'
+  const context = `${dockerContextCommand(listening.address)}${files}`
   reporter.event(
     'ready',
     {
