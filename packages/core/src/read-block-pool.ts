@@ -16,8 +16,16 @@ export class ReadBlockPool implements BlockSource {
   readonly #medium: BlockPool
   readonly #large: BlockPool
 
-  /** @param options.allocate - Where the memory comes from (an arena, shared memory); default the JavaScript heap. */
-  constructor(options: { allocate?: (size: number) => Uint8Array } = {}) {
+  /**
+   * @param options.allocate - Where the memory comes from (an arena, shared memory); default the JavaScript heap.
+   * @param options.release - Where the memory of blocks beyond those kept goes; default the garbage collector.
+   */
+  constructor(
+    options: {
+      allocate?: (size: number) => Uint8Array
+      release?: (bytes: Uint8Array) => void
+    } = {},
+  ) {
     const pool = (index: 0 | 1 | 2): BlockPool =>
       new BlockPool({ size: READ_BLOCK_BYTES[index], keep: READ_BLOCKS_KEPT[index], ...options })
     this.#small = pool(0)

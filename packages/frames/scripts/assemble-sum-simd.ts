@@ -17,14 +17,17 @@ const RESULT = new URL('../src/checksum/sum-simd.generated.ts', import.meta.url)
 /** The text of sum-simd.generated.ts as the WAT file says it should be. */
 export async function assembleSumSimd(): Promise<string> {
   const toolkit = await wabt()
-  const parsed = toolkit.parseWat('sum-simd.wat', await readFile(SOURCE, 'utf8'), { simd: true })
+  const parsed = toolkit.parseWat('sum-simd.wat', await readFile(SOURCE, 'utf8'), {
+    simd: true,
+    bulk_memory: true,
+  })
   try {
     parsed.validate()
     const { buffer } = parsed.toBinary({ write_debug_names: false })
     return [
       '// Assembled from sum-simd.wat by scripts/assemble-sum-simd.ts: edit that, run this.',
       '',
-      '/** A WebAssembly module, base64. Imports `netkit.memory`, exports `sum(at, length)`. */',
+      '/** A WebAssembly module, base64. Imports `netkit.memory`, exports `sum(at, length)`, `copySum(to, at, length)` and `copy(to, at, length)`. */',
       'export const SUM_SIMD_WASM: string =',
       `  '${Buffer.from(buffer).toString('base64')}'`,
       '',

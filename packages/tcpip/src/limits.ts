@@ -93,8 +93,6 @@ export const FLOWS_PER_GUEST = 16_384
 export const TCP_BYTES_PER_GUEST = 268_435_456
 /** Our own connect timeout, well under the host's two minutes, so that a dead destination costs a bounded time. */
 export const CONNECT_TIMEOUT_MS = 30_000
-/** Idle blocks for received bytes that an engine keeps: 1 MiB. */
-export const RECEIVE_BLOCKS_KEPT = 64
 /** Connections a listener holds in the handshake. */
 export const LISTEN_BACKLOG = 511
 /** Ended flows that `snapshot()` still shows. */

@@ -85,10 +85,13 @@ export class ClockTimerWheel implements TimerWheel {
   #armed = 0
   #alarm: Timer | undefined
   #alarmTick = Infinity
+  readonly #before: (() => void) | undefined
   readonly #ring = (): void => this.#advance()
 
-  constructor(clock: Clock) {
+  /** @param before - Runs before timers fire. */
+  constructor(clock: Clock, before?: () => void) {
     this.#clock = clock
+    this.#before = before
     this.#origin = clock.now()
   }
 
@@ -172,6 +175,7 @@ export class ClockTimerWheel implements TimerWheel {
   #advance(): void {
     this.#alarm = undefined
     this.#alarmTick = Infinity
+    this.#before?.()
     const now = Math.floor(this.#clock.now() - this.#origin)
     // After a long pause every slot is due at most once; the rest of the ticks has nothing in it.
     while (this.#armed > 0) {

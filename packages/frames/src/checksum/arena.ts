@@ -32,7 +32,14 @@ export interface WebAssemblyApi {
   Instance: new (
     module: object,
     imports: Record<string, Record<string, object>>,
-  ) => { readonly exports: { sum: (at: number, length: number) => number } }
+  ) => { readonly exports: MemoryOperations }
+}
+
+/** What the Wasm module does, on addresses of its memory; sums are not folded. */
+export interface MemoryOperations {
+  sum: (at: number, length: number) => number
+  copySum: (to: number, at: number, length: number) => number
+  copy: (to: number, at: number, length: number) => void
 }
 
 const platform = globalThis as { WebAssembly?: WebAssemblyApi }
@@ -61,7 +68,7 @@ export interface ArenaStats {
 /** A reserve of memory with the Wasm that sums it. The package has one; more are for tests. */
 export class Arena {
   readonly #buffer: ArrayBuffer | undefined
-  readonly #sum: (at: number, length: number) => number
+  readonly #operations: MemoryOperations
   readonly #scratch: Uint8Array
   readonly #chunks = new WeakMap<Uint8Array, Chunk>()
   readonly #free = new Map<number, Chunk[]>()
@@ -71,9 +78,11 @@ export class Arena {
   #top = ARENA_SCRATCH_BYTES
   #used = 0
   #heapAllocations = 0
-  // Sums come in runs over one block: its address is looked up once.
+  // Sums and copies come in runs over one block, or from one to another: their addresses are looked up once.
   #lastBlock: Block | undefined
   #lastAddress = -1
+  #lastTarget: Block | undefined
+  #lastTargetAddress = -1
 
   /**
    * @param reserve - Bytes to reserve, a multiple of 64 KiB; half as many, and so on, if the platform refuses.
@@ -82,7 +91,7 @@ export class Arena {
   constructor(reserve: number, wasm: WebAssemblyApi | null = platform.WebAssembly ?? null) {
     const engine = wasm === null ? undefined : instantiate(wasm, reserve)
     this.#buffer = engine?.buffer
-    this.#sum = engine?.sum ?? (() => 0)
+    this.#operations = engine?.operations ?? NOTHING
     this.#scratch = new Uint8Array(engine?.buffer ?? new ArrayBuffer(0)).subarray(
       0,
       ARENA_SCRATCH_BYTES,
@@ -119,6 +128,31 @@ export class Arena {
     return (this.#lastAddress = view.buffer === this.#buffer ? view.byteOffset : -1)
   }
 
+  /** The same for a block that is copied to. */
+  #targetAddressOf(block: Block): number {
+    if (block === this.#lastTarget) return this.#lastTargetAddress
+    this.#lastTarget = block
+    const { view } = block
+    return (this.#lastTargetAddress = view.buffer === this.#buffer ? view.byteOffset : -1)
+  }
+
+  /** Copies between two blocks. False: they are not both in the arena, and nothing was done. */
+  copy(from: Block, start: number, to: Block, at: number, length: number): boolean {
+    const source = this.addressOf(from)
+    const target = this.#targetAddressOf(to)
+    if (source < 0 || target < 0 || outside(from, start, to, at, length)) return false
+    this.#operations.copy(target + at, source + start, length)
+    return true
+  }
+
+  /** Copies between two blocks that do not overlap, and sums as `sumAt` does. -1: they are not both in the arena. */
+  copySum(from: Block, start: number, to: Block, at: number, length: number): number {
+    const source = this.addressOf(from)
+    const target = this.#targetAddressOf(to)
+    if (source < 0 || target < 0 || outside(from, start, to, at, length)) return -1
+    return this.#operations.copySum(target + at, source + start, length) >>> 0
+  }
+
   /** Whether there is Wasm to sum with. */
   get accelerated(): boolean {
     return this.#buffer !== undefined
@@ -126,7 +160,7 @@ export class Arena {
 
   /** The sum of `length` bytes from `address` as little-endian words, not folded: u32. */
   sumAt(address: number, length: number): number {
-    return this.#sum(address, length) >>> 0
+    return this.#operations.sum(address, length) >>> 0
   }
 
   /** The same of foreign bytes, which are copied in first; at most `ARENA_SCRATCH_BYTES`. */
@@ -162,9 +196,16 @@ export class Arena {
   }
 }
 
+/** Wasm knows no blocks: beyond the end of one lies another. JavaScript's own copy then throws. */
+function outside(from: Block, start: number, to: Block, at: number, length: number): boolean {
+  return start + length > from.bytes.length || at + length > to.bytes.length
+}
+
+const NOTHING: MemoryOperations = { sum: () => 0, copySum: () => 0, copy() {} }
+
 interface Engine {
   readonly buffer: ArrayBuffer
-  readonly sum: (at: number, length: number) => number
+  readonly operations: MemoryOperations
 }
 
 /** `undefined` where the platform has no SIMD, allows no code generation (CSP) or has no memory to reserve. */
@@ -177,7 +218,7 @@ function instantiate(wasm: WebAssemblyApi, reserve: number): Engine | undefined 
       const memory = reserveMemory(wasm, pages)
       if (memory === undefined) continue
       const { exports } = new wasm.Instance(module, { netkit: { memory } })
-      return { buffer: memory.buffer, sum: exports.sum }
+      return { buffer: memory.buffer, operations: exports }
     }
   } catch {
     // JavaScript sums as well.

@@ -2,7 +2,10 @@ import { Block, blockOf } from '@netkit/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  arenaMemory,
   checksum,
+  copyAndSum,
+  copyBytes,
   onesComplementSum,
   pseudoHeader4,
   pseudoHeader6,
@@ -157,5 +160,53 @@ describe('the checksum', () => {
         },
       ),
     )
+  })
+})
+
+function blockIn(arena: boolean, length: number): Block {
+  const bytes = arena ? arenaMemory.allocate(length) : new Uint8Array(length)
+  return new Block(bytes.fill(0xa5))
+}
+
+function release(...blocks: Block[]): void {
+  for (const { bytes } of blocks) arenaMemory.release(bytes)
+}
+
+describe('copies', () => {
+  const anyBytes = fc.uint8Array({ maxLength: 3000 })
+
+  test.for([
+    ['arena to arena', true, true],
+    ['heap to arena', false, true],
+    ['arena to heap', true, false],
+    ['heap to heap', false, false],
+  ] as const)('%s: bytes arrive, the sum is theirs, nothing else is written', ([, from, to]) => {
+    fc.assert(
+      fc.property(anyBytes, fc.nat(70), fc.nat(70), u32, (bytes, start, at, initial) => {
+        const source = blockIn(from, start + bytes.length + 9)
+        const target = blockIn(to, at + bytes.length + 9)
+        source.bytes.set(bytes, start)
+        const expected = target.bytes.slice()
+        expected.set(bytes, at)
+        expect(copyAndSum(source, start, target, at, bytes.length, initial)).toBe(
+          definition(bytes, initial),
+        )
+        expect(target.bytes).toEqual(expected)
+        target.bytes.fill(0xa5)
+        copyBytes(source, start, target, at, bytes.length)
+        expect(target.bytes).toEqual(expected)
+        release(source, target)
+      }),
+    )
+  })
+
+  test('a copy beyond the end of a block throws, wherever the block lies', () => {
+    for (const inArena of [true, false]) {
+      const from = blockIn(inArena, 100)
+      const to = blockIn(inArena, 50)
+      expect(() => copyBytes(from, 0, to, 1, 50)).toThrow(RangeError)
+      expect(() => copyAndSum(from, 0, to, 1, 50)).toThrow(RangeError)
+      release(from, to)
+    }
   })
 })

@@ -41,6 +41,34 @@ export function onesComplementSum(
     : sumJavascript(block.view, offset, length, initial)
 }
 
+/**
+ * Copies `length` bytes from `start` of one block to `at` of another (or of the same one, also where the two overlap).
+ */
+export function copyBytes(from: Block, start: number, to: Block, at: number, length: number): void {
+  if (sharedArena().copy(from, start, to, at, length)) return
+  to.bytes.set(from.bytes.subarray(start, start + length), at)
+}
+
+/**
+ * The same for ranges that do not overlap, and the sum of the bytes; made in one pass where both blocks are in the arena.
+ *
+ * @param initial - A sum to go on from, `0 … 2^32-1`; default 0.
+ * @returns The folded sum, `0 … 0xffff`.
+ */
+export function copyAndSum(
+  from: Block,
+  start: number,
+  to: Block,
+  at: number,
+  length: number,
+  initial = 0,
+): number {
+  const sum = sharedArena().copySum(from, start, to, at, length)
+  if (sum >= 0) return swapped(sum, initial)
+  to.bytes.set(from.bytes.subarray(start, start + length), at)
+  return onesComplementSum(to, at, length, initial)
+}
+
 /** A sum of little-endian words in network order, going on from `initial`. */
 function swapped(sum: number, initial: number): number {
   const folded = fold(sum)

@@ -47,7 +47,13 @@ export class FrameSlab {
 
   constructor(options: FrameSlabOptions) {
     const { size, limit, memory, onReturn } = options
-    this.#ring = new BlockRing({ size, limit, keep: 2, memory, ...(onReturn && { onReturn }) })
+    this.#ring = new BlockRing({
+      size,
+      limit,
+      keep: Math.ceil(limit / 2),
+      memory,
+      ...(onReturn && { onReturn }),
+    })
     this.#prefix = options.prefix
   }
 

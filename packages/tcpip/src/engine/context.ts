@@ -18,8 +18,10 @@ export interface EngineContext {
   readonly random: Random
   /** Our MAC address on every port. */
   readonly mac: number
-  /** When the current batch began, monotonic `ms`: for what need not be exact, at one look at the clock per chunk. */
+  /** When the current batch, turn or timer began, monotonic `ms`: one look at the clock for all that is done in it. */
   readonly now: number
+  /** Sets `now`: something that is no batch and no turn begins. */
+  lookAtClock(): void
   /** Number of the current turn. */
   readonly turn: number
   readonly role: Role

@@ -39,6 +39,7 @@ import type { FrameLink, LinkState } from '@netkit/frames'
 import { FRAMES_PER_TURN, MIN_MTU_BYTES } from '../limits.ts'
 import { Arp } from './arp.ts'
 import type { EngineContext, TurnWork } from './context.ts'
+import { FrameRun } from './frame-run.ts'
 import { Icmp } from './icmp.ts'
 import { IpOutput } from './ip-output.ts'
 import { Neighbor, Neighbors } from './neighbors.ts'
@@ -48,7 +49,9 @@ import { Port } from './port.ts'
 import type { PortOptions, PortOwner } from './port.ts'
 import { Reassembly } from './reassembly.ts'
 import type { Role } from './role.ts'
+import type { Runnable } from '../tcp/environment.ts'
 import { Tcp } from './tcp.ts'
+import type { TcpFlow } from './tcp-flow.ts'
 import { Udp } from './udp.ts'
 
 /** What an engine is made of. */
@@ -81,8 +84,11 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
   readonly #ipv4 = new Ipv4View()
   readonly #ipv6 = new Ipv6View()
   readonly #packet = new Packet()
+  readonly #run = new FrameRun()
   readonly #reassembly: Reassembly
 
+  /** The established flow that the present frame was for. */
+  #delivered: TcpFlow | undefined
   /** Both ends of a link to ourselves, made when it is first needed. */
   #loopback: Port | undefined
   #loopbackEnd: Port | undefined
@@ -94,6 +100,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
   #framesSinceYield = 0
   #yielding = false
   #work: TurnWork[] = []
+  #unpolled: Runnable[] = []
   #dirty: Port[] = []
 
   constructor(options: EngineOptions) {
@@ -111,9 +118,14 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
     this.#reassembly = new Reassembly(options.clock)
   }
 
-  /** When the current batch began, monotonic `ms`: for what need not be exact, at one look at the clock per chunk. */
+  /** When the current batch, turn or timer began, monotonic `ms`: one look at the clock for all that is done in it. */
   get now(): number {
     return this.#now
+  }
+
+  /** Time has passed since the last batch, turn or timer. */
+  lookAtClock(): void {
+    this.#now = this.clock.now()
   }
 
   /** Number of the current turn. */
@@ -211,6 +223,21 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
     this.askForTurn()
   }
 
+  /** See `TcpEnvironment.afterPoll`. */
+  afterPoll(connection: Runnable): void {
+    this.#unpolled.push(connection)
+    if (this.#unpolled.length === 1) this.clock.yield(this.#pollBegins)
+  }
+
+  /** A macrotask comes before the next look at the links: it takes the one after it to know that they were looked at. */
+  readonly #pollBegins = (): void => this.clock.yield(this.#pollEnded)
+
+  readonly #pollEnded = (): void => {
+    const connections = this.#unpolled
+    this.#unpolled = []
+    for (const connection of connections) connection.polled()
+  }
+
   /** Output or work was made outside a batch: it is to be sent soon. */
   askForTurn(): void {
     if (this.#inBatch || this.#inTurn || this.#turnAsked || this.#yielding) return
@@ -233,6 +260,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
     // A link that delivers within its flush brings new frames while we flush: the loop below takes their answers along.
     if (this.#inTurn || this.#inBatch) return
     this.#inTurn = true
+    this.lookAtClock()
     this.#turn++
     try {
       while (this.#work.length > 0 || this.#dirty.length > 0) {
@@ -261,9 +289,19 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
   frameArrived(port: Port, block: Block, offset: number, length: number): void {
     if (!this.#inBatch) {
       this.#inBatch = true
-      this.#now = this.clock.now()
+      this.lookAtClock()
     }
     this.#framesSinceYield++
+    const run = this.#run
+    if (run.includes(port, block, offset, length) && this.tcp.continued(port, run, block)) return
+    run.end()
+    this.#delivered = undefined
+    this.#judge(port, block, offset, length)
+    if (this.#delivered !== undefined) run.begin(port, this.#delivered, block, offset, length)
+  }
+
+  /** A frame about which nothing is known. */
+  #judge(port: Port, block: Block, offset: number, length: number): void {
     const ethernet = this.#ethernet.at(block, offset, length)
     const fault = ethernet.check()
     if (fault !== undefined) {
@@ -296,6 +334,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
 
   batchEnded(): void {
     this.#inBatch = false
+    this.#run.end()
     if (this.#framesSinceYield > FRAMES_PER_TURN) this.#yieldTurn()
     else if (!this.#yielding) this.#runTurn()
   }
@@ -426,7 +465,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
     const foreign = packet.family === 4 ? ICMPV6 : ICMP
     switch (packet.protocol === foreign ? -1 : packet.protocol) {
       case TCP:
-        this.tcp.arrived(port, packet)
+        this.#delivered = this.tcp.arrived(port, packet)
         break
       case UDP:
         this.udp.arrived(port, packet)

@@ -69,6 +69,8 @@ export class TcpFlow implements SegmentPath, CreditWaiter {
   /** The other end. */
   readonly peerAddress: Address
   readonly peerPort: number
+  /** Sum of the pseudo-header, either way, without the length. */
+  readonly pseudoHeader: number
   /** The next hop towards the peer. */
   neighbor: Neighbor
   /** `undefined` while a gate decides. */
@@ -83,7 +85,6 @@ export class TcpFlow implements SegmentPath, CreditWaiter {
   readonly #engine: FlowEngine
   readonly #family: 4 | 6
   readonly #head: number
-  readonly #pseudoHeader: number
   /** The room handed out last: the link's, moved behind our headers. */
   #room: Room | undefined
   #frameOffset = 0
@@ -107,7 +108,7 @@ export class TcpFlow implements SegmentPath, CreditWaiter {
     this.peerPort = peerPort
     this.#family = ourAddress.family
     this.#head = headLength(this.#family)
-    this.#pseudoHeader = pseudoHeaderOf(ourAddress, peerAddress, IP_PROTOCOL.tcp)
+    this.pseudoHeader = pseudoHeaderOf(ourAddress, peerAddress, IP_PROTOCOL.tcp)
   }
 
   get local(): IpEndpoint {
@@ -160,14 +161,17 @@ export class TcpFlow implements SegmentPath, CreditWaiter {
   }
 
   commit(length: number): void {
+    this.commitSummed(length, 0, 0)
+  }
+
+  commitSummed(headerLength: number, payloadLength: number, payloadSum: number): void {
     const room = this.#room
     if (!room) return
     const { block, offset } = room
+    const length = headerLength + payloadLength
     this.#writePorts(block, offset)
-    block.view.setUint16(
-      offset + CHECKSUM,
-      checksum(block, offset, length, this.#pseudoHeader + length),
-    )
+    const value = checksum(block, offset, headerLength, this.pseudoHeader + length + payloadSum)
+    block.view.setUint16(offset + CHECKSUM, value)
     this.#writeHead(block, length)
     this.sentInTurn = this.#engine.turn
     this.neighbor.port.commit(this.#head + length)
@@ -183,7 +187,7 @@ export class TcpFlow implements SegmentPath, CreditWaiter {
     const total = headerLength + length
     this.#writePorts(block, offset)
     // A TCP header is a multiple of 4 bytes long, so the payload starts on an even place of the sum.
-    const header = onesComplementSum(block, offset, headerLength, this.#pseudoHeader + total)
+    const header = onesComplementSum(block, offset, headerLength, this.pseudoHeader + total)
     block.view.setUint16(offset + CHECKSUM, checksum(payload, payloadOffset, length, header))
     this.#writeHead(block, total)
     this.sentInTurn = this.#engine.turn

@@ -13,8 +13,8 @@
  * from TIME-WAIT.
  */
 
-import { BlockPool, socketError } from '@netkit/core'
-import type { Clock, Random } from '@netkit/core'
+import { ReadBlockPool, socketError } from '@netkit/core'
+import type { Block, Clock, Random } from '@netkit/core'
 import {
   arenaMemory,
   encodeTcp,
@@ -25,18 +25,18 @@ import {
 } from '@netkit/frames'
 import type { TcpFields } from '@netkit/frames'
 import type { Address } from '../address.ts'
-import { EPHEMERAL_FIRST, EPHEMERAL_LAST, RECEIVE_BLOCKS_KEPT } from '../limits.ts'
+import { EPHEMERAL_FIRST, EPHEMERAL_LAST } from '../limits.ts'
 import { openActive, openPassive } from '../tcp/connection.ts'
 import type { TcpConnection } from '../tcp/connection.ts'
 import type { TcpSettings } from '../tcp/control-block.ts'
 import type { Runnable, TcpEnvironment } from '../tcp/environment.ts'
 import { InitialSequenceNumbers } from '../tcp/initial-sequence-numbers.ts'
-import { RECEIVE_BLOCK_BYTES } from '../tcp/limits.ts'
 import { resetReply, SegmentIn } from '../tcp/segment.ts'
 import type { SynFields } from '../tcp/segment.ts'
 import { ClockTimerWheel } from '../timer-wheel.ts'
 import type { EngineContext, TurnWork } from './context.ts'
 import { FlowTable } from './flow-table.ts'
+import type { FrameRun } from './frame-run.ts'
 import { Listeners } from './listeners.ts'
 import type { Neighbor } from './neighbors.ts'
 import type { Packet } from './packet.ts'
@@ -49,6 +49,7 @@ const { syn: SYN, ack: ACK, rst: RST } = TCP_FLAG
 /** What TCP asks of the engine's turns. */
 export interface Turns {
   inThisTurn(work: TurnWork): void
+  afterPoll(connection: Runnable): void
 }
 
 /** TCP of one engine. */
@@ -57,7 +58,7 @@ export class Tcp implements TcpEnvironment, FlowEngine {
   readonly random: Random
   readonly timers: ClockTimerWheel
   readonly sequenceNumbers: InitialSequenceNumbers
-  readonly blocks: BlockPool
+  readonly blocks: ReadBlockPool
   readonly flows: FlowTable
   readonly listeners: Listeners
   readonly #engine: EngineContext & Turns
@@ -79,13 +80,9 @@ export class Tcp implements TcpEnvironment, FlowEngine {
     this.#engine = engine
     this.clock = engine.clock
     this.random = engine.random
-    this.timers = new ClockTimerWheel(engine.clock)
+    this.timers = new ClockTimerWheel(engine.clock, () => engine.lookAtClock())
     this.sequenceNumbers = new InitialSequenceNumbers(engine.clock, engine.random)
-    this.blocks = new BlockPool({
-      size: RECEIVE_BLOCK_BYTES,
-      keep: RECEIVE_BLOCKS_KEPT,
-      ...arenaMemory,
-    })
+    this.blocks = new ReadBlockPool(arenaMemory)
     this.flows = new FlowTable(engine.random.u32())
     this.listeners = new Listeners()
   }
@@ -98,22 +95,26 @@ export class Tcp implements TcpEnvironment, FlowEngine {
     return this.#engine.turn
   }
 
-  /** A segment for one of our addresses came in. */
-  arrived(port: Port, packet: Packet): void {
+  get now(): number {
+    return this.#engine.now
+  }
+
+  /** A segment for one of our addresses came in. Returns its flow if that is established. */
+  arrived(port: Port, packet: Packet): TcpFlow | undefined {
     const { block, payloadOffset, payloadLength } = packet
     const view = this.#view.at(block, payloadOffset, payloadLength)
     const fault = view.check()
     if (fault !== undefined) {
       port.drop(fault)
-      return
+      return undefined
     }
     if (!port.trusted && !view.verifyChecksum(packet.pseudoHeader(payloadLength))) {
       port.drop('tcp-bad-checksum')
-      return
+      return undefined
     }
     if (packet.group) {
       port.drop('ip-martian')
-      return
+      return undefined
     }
     const { sourcePort, destinationPort, headerLength } = view
     const segment = this.#segment.read(view)
@@ -126,11 +127,11 @@ export class Tcp implements TcpEnvironment, FlowEngine {
       const { connection } = flow
       if (!connection) {
         flow.owner?.segmentWhilePending(flow, port, segment)
-        return
+        return undefined
       }
       if (!connection.yieldsTo(segment)) {
         connection.segmentArrives(segment, block, payloadOffset + headerLength, length)
-        return
+        return connection.state === 'ESTABLISHED' ? flow : undefined
       }
     }
     if ((segment.flags & (SYN | ACK | RST)) === SYN) this.#synArrived(port, packet, segment)
@@ -138,6 +139,22 @@ export class Tcp implements TcpEnvironment, FlowEngine {
       port.drop('tcp-no-flow')
       this.refuse(port, packet)
     }
+    return undefined
+  }
+
+  /** The next segment of a run came in. Returns whether it was seen to; if not, it is to be judged in full. */
+  continued(port: Port, run: FrameRun, block: Block): boolean {
+    const { flow, segmentOffset, segmentLength } = run
+    const connection = flow?.connection
+    if (flow === undefined || connection?.state !== 'ESTABLISHED') return false
+    const view = this.#view.at(block, segmentOffset, segmentLength)
+    if (view.check() !== undefined) return false
+    if (!port.trusted && !view.verifyChecksum(flow.pseudoHeader + segmentLength)) return false
+    const { headerLength } = view
+    const segment = this.#segment.read(view)
+    const length = segmentLength - headerLength
+    connection.segmentArrives(segment, block, segmentOffset + headerLength, length)
+    return true
   }
 
   /** Answers the segment that is being handled, which is of no flow, with RST (RFC 9293 3.10.7.1). */
@@ -241,6 +258,10 @@ export class Tcp implements TcpEnvironment, FlowEngine {
 
   schedule(connection: Runnable): void {
     this.#engine.inThisTurn(connection)
+  }
+
+  afterPoll(connection: Runnable): void {
+    this.#engine.afterPoll(connection)
   }
 
   scheduleFlow(flow: TcpFlow): void {

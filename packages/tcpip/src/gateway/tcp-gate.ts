@@ -315,6 +315,8 @@ export class TcpGate implements FlowOwner {
       return
     }
     record.connectMs = this.#engine.clock.now() - record.openedAt
+    // Nothing is left to be given up, and a signal is the largest object of a flow that is quiet.
+    gate.abort = undefined
     gate.host = host
     this.#accept(gate, (stream) => {
       gate.host = undefined

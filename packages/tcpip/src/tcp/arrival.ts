@@ -38,7 +38,7 @@ export function acceptSyn(tcb: ControlBlock, syn: SynFields): void {
   if (syn.mss > 0) tcb.peerMss = syn.mss
   if (syn.hasTimestamps) {
     tcb.tsRecent = syn.timestampValue
-    tcb.tsRecentAt = tcb.env.clock.now()
+    tcb.tsRecentAt = tcb.env.now
   }
   tcb.chooseMss()
   tcb.startCongestion()
@@ -86,7 +86,7 @@ function synSent(tcb: ControlBlock, segment: SegmentIn): void {
   }
   if ((flags & SYN) === 0) return
   acceptSyn(tcb, segment)
-  tcb.heardAt = tcb.env.clock.now()
+  tcb.heardAt = tcb.env.now
   if (hasAck) {
     tcb.move('syn-ack')
     synAcknowledged(tcb, segment, 1)
@@ -100,7 +100,7 @@ function synSent(tcb: ControlBlock, segment: SegmentIn): void {
 
 /** Our SYN is acknowledged: the connection stands. */
 function synAcknowledged(tcb: ControlBlock, segment: SegmentIn, seq: number): void {
-  const now = tcb.env.clock.now()
+  const now = tcb.env.now
   tcb.una = 1
   if (tcb.timedEnd > 0) tcb.rtt.sample(now - tcb.timedAt)
   else tcb.rtt.synWasLost()
@@ -109,7 +109,7 @@ function synAcknowledged(tcb: ControlBlock, segment: SegmentIn, seq: number): vo
   tcb.progressAt = now
   tcb.retransmitTimer.disarm()
   const shift = (segment.flags & SYN) !== 0 ? 0 : tcb.sendShift
-  updateWindow(tcb, seq, 1, segment.window * 2 ** shift)
+  updateWindow(tcb, seq, 1, segment.window << shift)
   tcb.stream?.established()
 }
 
@@ -121,7 +121,7 @@ function synchronized(
   payloadOffset: number,
   payloadLength: number,
 ): void {
-  const now = tcb.env.clock.now()
+  const now = tcb.env.now
   let { flags } = segment
   let seq = toPosition(segment.seq, tcb.irs, tcb.rcvNxt)
   let offset = payloadOffset
@@ -344,7 +344,7 @@ function acknowledgment(
   const edgeBefore = tcb.windowEdge
   const news = tcb.sack && segment.sackCount > 0 ? readSack(tcb, segment) : 0
   if (acked >= before) {
-    const window = segment.window * 2 ** ((segment.flags & SYN) !== 0 ? 0 : tcb.sendShift)
+    const window = segment.window << ((segment.flags & SYN) !== 0 ? 0 : tcb.sendShift)
     updateWindow(tcb, seq, acked, window)
   }
   if (acked > before) {

@@ -38,7 +38,7 @@ import { TCP_FLAG } from '@netkit/frames'
 import { acceptSyn, segmentArrives } from './arrival.ts'
 import { ControlBlock, type TcpCounters, type TcpSettings } from './control-block.ts'
 import type { Runnable, SegmentPath, TcpEnvironment } from './environment.ts'
-import { output, sendReset } from './output.ts'
+import { output, polled, sendReset } from './output.ts'
 import { pipe } from './recovery.ts'
 import type { SegmentIn, SynFields } from './segment.ts'
 import { isBefore, toPosition } from './sequence.ts'
@@ -179,6 +179,10 @@ export class TcpConnection implements Runnable {
       this.#stream.drained()
     }
     output(tcb)
+  }
+
+  polled(): void {
+    polled(this.#tcb)
   }
 
   /** Ends the connection at once: RST to the peer if there is one, `error` to both sides. For the engine: policy, link, ICMP. */

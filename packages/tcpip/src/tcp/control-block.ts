@@ -166,6 +166,8 @@ export class ControlBlock {
   /** Bytes received since then. */
   unacknowledged = 0
   ackNow = false
+  /** RCV.NXT when an ACK was held back until the flow pauses; -1: none is. */
+  ackHeldAt = -1
   /** ACKs to send one by one: a peer without SACK counts them (RFC 5681 4.2). */
   duplicateAcksOwed = 0
   quickAcks: number = QUICK_ACKS

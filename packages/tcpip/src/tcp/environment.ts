@@ -13,7 +13,7 @@
  * knows neither the address family nor the link.
  */
 
-import type { Block, BlockPool, Clock, Endpoint } from '@netkit/core'
+import type { Block, BlockSource, Clock, Endpoint } from '@netkit/core'
 import type { FrameRoom } from '@netkit/frames'
 import type { TimerWheel } from '../timer-wheel.ts'
 import type { SequenceNumberSource } from './initial-sequence-numbers.ts'
@@ -35,6 +35,8 @@ export interface SegmentPath {
   begin(length: number): FrameRoom | undefined
   /** The segment begun last is complete: `length` bytes, ports and checksum left to the path. */
   commit(length: number): void
+  /** The same with a payload whose sum is known; the header's length is a multiple of 4. */
+  commitSummed(headerLength: number, payloadLength: number, payloadSum: number): void
   /** The same with a payload that is not copied; takes over one pin of `block`. */
   commitWith(headerLength: number, block: Block, offset: number, length: number): void
 }
@@ -44,17 +46,23 @@ export interface Runnable {
   readonly path: SegmentPath
   /** Delivers, answers and sends: to be called once after `schedule`, before the link is flushed. */
   run(): void
+  /** See `TcpEnvironment.afterPoll`. */
+  polled(): void
 }
 
 /** What a connection needs from the engine. */
 export interface TcpEnvironment {
   readonly clock: Clock
+  /** `clock.now()` when the current batch, turn or timer began, `ms`. */
+  readonly now: number
   readonly timers: TimerWheel
   readonly sequenceNumbers: SequenceNumberSource
   /** Memory for received bytes that wait for their consumer: a link's block is never held beyond its batch for them. */
-  readonly blocks: BlockPool
+  readonly blocks: BlockSource
   /** `connection.run()` is wanted before this batch (or turn of the event loop) ends. */
   schedule(connection: Runnable): void
+  /** `connection.polled()` is wanted once all links were read again (or could have been, had they had anything). */
+  afterPoll(connection: Runnable): void
   /**
    * The connection answers no more segments and sets no more timers: it leaves the table. Called once.
    * Received bytes that its consumer has not taken yet live on in its stream.

@@ -24,12 +24,14 @@ export const MAX_SYN_ACK_RETRANSMISSIONS = 5
 
 /** RFC 9293 3.8.6.3: below 0.5 s. */
 export const DELAYED_ACK_MS = 40
+/** A sender that does not pause is acknowledged when this part of the receive window has come: three quarters are left to go on with. */
+export const STRETCH_ACK_SHARE = 0.25
 /** Duplicate ACKs that wait for credit: three start the peer's recovery, the rest inflates its window by what has left the network. */
 export const MAX_DUPLICATE_ACKS_OWED = 64
 /** Segments that are acknowledged at once when a flow starts, so that the peer's slow start is not held back (as Linux does). */
 export const QUICK_ACKS = 16
 
-/** Segments smaller than this are copied into the link's slab; from here on a gathered write is cheaper. */
+/** Segments smaller than this are copied, into the link's slab and out of its read block; from here on a gathered write is cheaper. */
 export const ZERO_COPY_MIN_BYTES = 8192
 /** Congestion window to begin with where frames can be lost: RFC 6928. */
 export const INITIAL_WINDOW_SEGMENTS = 10
@@ -56,8 +58,10 @@ export const MAX_OUT_OF_ORDER_RANGES = 64
 export const MAX_SACKED_RANGES = 256
 /** What one piece of out-of-order data is charged beside its bytes: many tiny pieces are no way around the bound. */
 export const PIECE_OVERHEAD_BYTES = 128
-/** Block that takes received bytes which their consumer has no room for yet. */
+/** Block that takes received bytes on their way to their consumer, as long as few wait at a time. */
 export const RECEIVE_BLOCK_BYTES = 16 * 1024
+/** The same while a batch brings more: what a socket takes in one write without leaving the second-level cache. */
+export const RECEIVE_RUN_BYTES = 64 * 1024
 /** Writes below this are copied together, so that one byte does not hold its producer's whole block. */
 export const SMALL_WRITE_BYTES = 1024
 

@@ -2,30 +2,38 @@
  * Bytes received in order that wait for their consumer.
  *
  * ```
- *   consumer ◀── kept (our own blocks) ◀── fresh (the link's blocks, this batch only) ◀── segment
+ *   consumer ◀── kept (our own blocks) ◀──────────────────────────────── small segment, copied
+ *                       ▲                                            ┌── large segment
+ *                       └─ settle ── fresh (the link's blocks, this batch only)
  * ```
  *
- * Within a batch, segments are held where they lie in the link's block; a consumer that keeps up takes them from there without
- * a copy. What it has no room for is copied out at the end of the batch: a slow consumer must not keep the link's blocks, for
- * an empty ring stops the link and with it every other flow.
+ * Small segments are copied together as they arrive: forty of them reach the consumer as one piece, and a socket behind it as one
+ * write, which costs far less than forty pieces that were not copied. A large segment is held where it lies in the link's block; a
+ * consumer that keeps up takes it from there. What it has no room for is copied out at the end of the batch: a slow
+ * consumer must not keep the link's blocks, for an empty ring stops the link and with it every other flow.
+ *
+ * Blocks of our own start at 16 KiB and are of 64 KiB while a batch fills more than one. Without bytes there are none.
  */
 
-import { Block, type BlockPool, type ReadTarget } from '@netkit/core'
+import { Block, type BlockSource, type ReadTarget } from '@netkit/core'
+import { copyBytes } from '@netkit/frames'
 import type { ByteBudget } from './byte-budget.ts'
+import { RECEIVE_BLOCK_BYTES, RECEIVE_RUN_BYTES, ZERO_COPY_MIN_BYTES } from './limits.ts'
 import { PieceQueue } from './piece-queue.ts'
 
 /** The receive side's bytes. */
 export class ReceiveBuffer {
   readonly #kept = new PieceQueue()
   readonly #fresh = new PieceQueue()
-  readonly #pool: BlockPool
+  readonly #blocks: BlockSource
   readonly #budget: ByteBudget | undefined
   /** The block being filled from its `tailUsed` on; held once by us beside its pieces' pins. */
   #tail: Block | undefined
   #tailUsed = 0
+  #tailBytes: number = RECEIVE_BLOCK_BYTES
 
-  constructor(pool: BlockPool, budget: ByteBudget | undefined) {
-    this.#pool = pool
+  constructor(blocks: BlockSource, budget: ByteBudget | undefined) {
+    this.#blocks = blocks
     this.#budget = budget
   }
 
@@ -39,11 +47,15 @@ export class ReceiveBuffer {
     return this.#budget === undefined || this.length === 0 || this.#budget.available >= length
   }
 
-  /** Appends bytes that lie in a link's block, until `settle`. */
+  /** Appends bytes that lie in a link's block; they may stay there until `settle`. */
   append(block: Block, offset: number, length: number): void {
+    this.#budget?.charge(length)
+    if (length < ZERO_COPY_MIN_BYTES && this.#fresh.count === 0) {
+      this.#keep(block, offset, length)
+      return
+    }
     block.pin()
     this.#fresh.push(block, offset, length)
-    this.#budget?.charge(length)
   }
 
   /** Appends bytes of a block of our own; takes over its pin. */
@@ -92,20 +104,34 @@ export class ReceiveBuffer {
   settle(): void {
     const fresh = this.#fresh
     while (fresh.count > 0) {
+      const block = fresh.blockAt(0)
+      const length = fresh.lengthAt(0)
+      if (block !== undefined) this.#keep(block, fresh.offsetAt(0), length)
+      fresh.consume(length)
+    }
+  }
+
+  /** Copies bytes behind those kept. */
+  #keep(from: Block, start: number, length: number): void {
+    let rest = length
+    while (rest > 0) {
       let tail = this.#tail
       if (tail === undefined || this.#tailUsed === tail.length) {
-        tail?.unpin()
-        tail = this.#tail = this.#pool.take()
+        if (tail !== undefined) {
+          tail.unpin()
+          this.#tailBytes = RECEIVE_RUN_BYTES
+        }
+        tail = this.#tail = this.#blocks.take(this.#tailBytes)
         this.#tailUsed = 0
       }
-      const length = Math.min(fresh.lengthAt(0), tail.length - this.#tailUsed)
-      fresh.copy(0, 0, length, tail.bytes, this.#tailUsed)
-      fresh.consume(length)
-      if (!this.#kept.extend(tail, this.#tailUsed, length)) {
+      const part = Math.min(rest, tail.length - this.#tailUsed)
+      copyBytes(from, start + length - rest, tail, this.#tailUsed, part)
+      if (!this.#kept.extend(tail, this.#tailUsed, part)) {
         tail.pin()
-        this.#kept.push(tail, this.#tailUsed, length)
+        this.#kept.push(tail, this.#tailUsed, part)
       }
-      this.#tailUsed += length
+      this.#tailUsed += part
+      rest -= part
     }
   }
 
@@ -117,7 +143,9 @@ export class ReceiveBuffer {
   }
 
   #dropTail(): void {
-    this.#tail?.unpin()
+    if (this.#tail === undefined) return
+    if (this.#tailUsed <= RECEIVE_BLOCK_BYTES) this.#tailBytes = RECEIVE_BLOCK_BYTES
+    this.#tail.unpin()
     this.#tail = undefined
     this.#tailUsed = 0
   }

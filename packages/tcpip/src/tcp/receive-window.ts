@@ -42,13 +42,13 @@ export class ReceiveWindow {
 
   /** Where the edge could be with `held` bytes waiting: as far as there is room and the header's field can tell. */
   #target(next: number, held: number, shift: number): number {
-    const free = Math.min(this.size - held, 65_535 * 2 ** shift)
+    const free = Math.min(this.size - held, 65_535 << shift)
     return Math.max(this.edge, next + Math.max(0, free))
   }
 
-  /** Whether the peer should be told of a wider window although nothing else is to be said. */
-  worthAnUpdate(next: number, held: number, mss: number): boolean {
-    return this.#target(next, held, this.shift) - this.edge >= Math.min(this.size / 2, 2 * mss)
+  /** Whether the peer should be told of a window that is wider by `step` although nothing else is to be said. */
+  worthAnUpdate(next: number, held: number, step: number): boolean {
+    return this.#target(next, held, this.shift) - this.edge >= Math.min(this.size / 2, step)
   }
 
   /** The header's field for a segment that acknowledges `next`; moves the edge. `scaled`: not in a SYN. */
@@ -58,8 +58,8 @@ export class ReceiveWindow {
     // Too small a step is not offered (RFC 9293 3.8.6.2.2); what was offered stays.
     if (target - this.edge < Math.min(this.size / 2, mss)) target = this.edge
     // Rounded up, for rounding down would take back what was offered.
-    const field = Math.min(65_535, Math.ceil((target - next) / 2 ** shift))
-    this.edge = Math.max(this.edge, next + field * 2 ** shift)
+    const field = Math.min(65_535, (target - next + (1 << shift) - 1) >>> shift)
+    this.edge = Math.max(this.edge, next + (field << shift))
     return field
   }
 

@@ -37,7 +37,7 @@ export function prepareSegment(tcb: ControlBlock, payload: number): number {
   options.reset()
   if (tcb.timestamps) {
     options.hasTimestamps = true
-    options.timestampValue = tcb.timestamp(tcb.env.clock.now())
+    options.timestampValue = tcb.timestamp(tcb.env.now)
     options.timestampEcho = tcb.tsRecent
   }
   if (tcb.sack && tcb.reassembly.count > 0) {
@@ -62,7 +62,7 @@ export function prepareSyn(tcb: ControlBlock): number {
   options.sackPermitted = tcb.sack
   if (tcb.timestamps) {
     options.hasTimestamps = true
-    options.timestampValue = tcb.timestamp(tcb.env.clock.now())
+    options.timestampValue = tcb.timestamp(tcb.env.now)
     options.timestampEcho = tcb.tsRecent
   }
   header.optionsLength = tcpOptionsLength(options)

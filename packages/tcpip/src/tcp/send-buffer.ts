@@ -3,15 +3,16 @@
  * has their bytes.
  */
 
-import type { Block, BlockPool } from '@netkit/core'
+import type { Block, BlockSource } from '@netkit/core'
+import { copyAndSum } from '@netkit/frames'
 import type { ByteBudget } from './byte-budget.ts'
-import { SMALL_WRITE_BYTES } from './limits.ts'
+import { RECEIVE_BLOCK_BYTES, SMALL_WRITE_BYTES } from './limits.ts'
 import { PieceQueue } from './piece-queue.ts'
 
 /** The send side's bytes by position. */
 export class SendBuffer {
   readonly #pieces = new PieceQueue()
-  readonly #pool: BlockPool
+  readonly #blocks: BlockSource
   readonly #budget: ByteBudget | undefined
   /** Position of the first byte held: all before it are acknowledged. 1 is the first byte of data. */
   start = 1
@@ -24,8 +25,8 @@ export class SendBuffer {
   #gather: Block | undefined
   #gathered = 0
 
-  constructor(pool: BlockPool, budget: ByteBudget | undefined) {
-    this.#pool = pool
+  constructor(blocks: BlockSource, budget: ByteBudget | undefined) {
+    this.#blocks = blocks
     this.#budget = budget
   }
 
@@ -42,7 +43,7 @@ export class SendBuffer {
   /** Takes over one pin of `block`. */
   append(block: Block, offset: number, length: number): void {
     this.#budget?.charge(length)
-    if (length >= SMALL_WRITE_BYTES || length > this.#pool.size) {
+    if (length >= SMALL_WRITE_BYTES) {
       if (this.#pieces.extend(block, offset, length)) block.unpin()
       else this.#pieces.push(block, offset, length)
       return
@@ -51,7 +52,7 @@ export class SendBuffer {
     let gather = this.#gather
     if (gather === undefined || this.#gathered + length > gather.length) {
       gather?.unpin()
-      gather = this.#gather = this.#pool.take()
+      gather = this.#gather = this.#blocks.take(RECEIVE_BLOCK_BYTES)
       this.#gathered = 0
     }
     gather.bytes.set(block.bytes.subarray(offset, offset + length), this.#gathered)
@@ -117,9 +118,13 @@ export class SendBuffer {
     return Math.min(run, limit)
   }
 
-  /** Copies `length` bytes from the position sought. */
-  copy(length: number, target: Uint8Array, targetOffset: number): void {
-    this.#pieces.copy(this.#cursorIndex, this.#skip, length, target, targetOffset)
+  /** Copies `length` bytes from the position sought. Returns their sum, or -1 where they lie in more than one piece. */
+  copy(length: number, target: Block, targetOffset: number): number {
+    const { block } = this
+    if (block !== undefined && length <= this.contiguous)
+      return copyAndSum(block, this.offset, target, targetOffset, length)
+    this.#pieces.copy(this.#cursorIndex, this.#skip, length, target.bytes, targetOffset)
+    return -1
   }
 
   /** Gives everything back. */

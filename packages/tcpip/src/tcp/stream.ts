@@ -136,7 +136,7 @@ export class TcpStream implements ByteStream {
 
   #consumed(bytes: number): void {
     const { window, env, rtt, budget } = this.#tcb
-    window.consumed(bytes, env.clock.now(), rtt.smoothed, budget?.relaxed ?? true)
+    window.consumed(bytes, env.now, rtt.smoothed, budget?.relaxed ?? true)
   }
 
   #deliverEnd(): void {

@@ -12,7 +12,7 @@ export function retransmissionTimeout(tcb: ControlBlock): void {
   if (tcb.state === 'CLOSED') return
   if (tcb.path.blocked) {
     // Nothing could leave: silence says nothing about the peer.
-    tcb.progressAt = tcb.env.clock.now()
+    tcb.progressAt = tcb.env.now
     tcb.retransmitTimer.arm(tcb.rtt.rto)
     return
   }
@@ -64,7 +64,7 @@ function exhausted(tcb: ControlBlock): boolean {
     return tcb.retries >= limit
   }
   if (tcb.retries >= tcb.maxRetransmissions) return true
-  return tcb.env.clock.now() - tcb.progressAt >= tcb.userTimeoutMs
+  return tcb.env.now - tcb.progressAt >= tcb.userTimeoutMs
 }
 
 /** 40 ms went by without anything that could carry the ACK. */
@@ -87,7 +87,7 @@ export function lifeTimeout(tcb: ControlBlock): void {
 function keepAlive(tcb: ControlBlock): void {
   const { keepAlive: settings } = tcb
   if (settings === undefined || tcb.una === 0) return
-  const idle = tcb.env.clock.now() - tcb.heardAt
+  const idle = tcb.env.now - tcb.heardAt
   if (idle < settings.idleMs || tcb.path.blocked) {
     tcb.keepAliveProbes = 0
     tcb.lifeTimer.arm(tcb.path.blocked ? settings.intervalMs : settings.idleMs - idle)

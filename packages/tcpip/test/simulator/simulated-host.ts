@@ -76,6 +76,7 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
   readonly #scratch = new Block(new Uint8Array(70_000))
   readonly #room: FrameRoom = { block: this.#scratch, offset: 0 }
   #runnable: Runnable[] = []
+  #unpolled: Runnable[] = []
   #turnSet = false
   /** The connection in the table. */
   connection: TcpConnection | undefined
@@ -103,6 +104,10 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
         ? new InitialSequenceNumbers(options.clock, options.random)
         : { isn: () => options.isn ?? 0, timestampOffset: () => options.timestampOffset ?? 0 }
     this.tuple = new TextEncoder().encode(JSON.stringify([options.local, options.remote]))
+  }
+
+  get now(): number {
+    return this.clock.now()
   }
 
   /** Opens the connection actively. */
@@ -160,11 +165,20 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
 
   /** Runs what is scheduled, until nothing is. */
   turn(): void {
-    while (this.#runnable.length > 0) {
+    while (this.#runnable.length > 0 || this.#unpolled.length > 0) {
       const batch = this.#runnable
       this.#runnable = []
       for (const connection of batch) connection.run()
+      // The wire brings nothing more before time goes on.
+      if (this.#runnable.length > 0) continue
+      const unpolled = this.#unpolled
+      this.#unpolled = []
+      for (const connection of unpolled) connection.polled()
     }
+  }
+
+  afterPoll(connection: Runnable): void {
+    this.#unpolled.push(connection)
   }
 
   schedule(connection: Runnable): void {
@@ -188,6 +202,10 @@ export class SimulatedHost implements TcpEnvironment, SegmentPath {
 
   commit(length: number): void {
     this.#send(this.#scratch.bytes.slice(0, length))
+  }
+
+  commitSummed(headerLength: number, payloadLength: number): void {
+    this.commit(headerLength + payloadLength)
   }
 
   commitWith(headLength: number, block: Block, offset: number, length: number): void {
