@@ -1,93 +1,49 @@
-/** One run of one stack: TCP throughput each way and the CPU seconds that the stack spent per GB. */
+/** TCP throughput each way, and the CPU seconds that the stack spends per GB. */
 
-import { execFile, type ChildProcess } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { addNamespace, cleanUp, cpuSeconds, run, start, until, untilFile } from './namespaces.ts'
+import { cpuSeconds, start } from './namespaces.ts'
+import { withStack, type Rig, type RigOptions } from './rig.ts'
+import type { Figures } from './results.ts'
 import type { Stack } from './stacks.ts'
 
 const iperfPort = '5201'
 
-/** One direction with a number of parallel streams. */
+/** One direction with a number of parallel streams; `up` is guest to host. */
 export interface Direction {
   readonly name: 'up' | 'down'
   readonly streams: number
 }
 
-/** What is measured; `up` is guest to host. */
+/** What is measured. */
 export const directions: readonly Direction[] = [
   { name: 'up', streams: 1 },
-  { name: 'down', streams: 1 },
   { name: 'up', streams: 4 },
+  { name: 'down', streams: 1 },
   { name: 'down', streams: 4 },
 ]
 
-/** What one direction gave. */
-export interface Throughput {
-  readonly gbitPerSecond: number
-  readonly cpuSecondsPerGb: number
-  readonly retransmits: number
-}
-
-function tapIsUp(namespace: string): boolean {
-  try {
-    return run(namespace, 'ip', 'link', 'show', 'tap0').includes('UP')
-  } catch {
-    return false
-  }
-}
-
-/** Brings the stack up, measures all directions, removes everything. */
-export async function measureStack(
+/** Measures one stack in all of `chosen`, in one process. */
+export async function measureThroughput(
   stack: Stack,
-  options: { mtu: number; seconds: number; folder: string; pump: string },
-): Promise<Map<string, Throughput>> {
-  const { mtu, seconds, folder, pump } = options
-  const guest = `nkb${process.pid}g`
-  const host = `nkb${process.pid}h`
-  const log = `${folder}/${stack.name}-${mtu}.log`
-  const socket = `${folder}/a-${stack.name}-${mtu}-${Date.now()}.sock`
-  const peerSocket = `${socket}.peer`
-  const pumpArgs = [guest, 'tap0', String(mtu)]
-  try {
-    addNamespace(host, { uplink: true })
-    addNamespace(guest, { uplink: false })
-    start(host, log, {}, 'iperf3', '-s', '-p', iperfPort)
-    const [program = '', ...args] = stack.command({
-      mtu,
-      socket,
-      peerSocket,
-      guestNamespace: guest,
-    })
-    if (stack.side === 'connects') start(undefined, log, {}, pump, ...pumpArgs, 'listen', socket)
-    if (stack.relay)
-      start(undefined, log, {}, pump, host, 'tap0', String(mtu), 'listen', peerSocket)
-    if (stack.side === 'connects') await untilFile(socket)
-    if (stack.relay) await untilFile(peerSocket)
-    const competitor = start(host, log, {}, program, ...args)
-    if (stack.side === 'listens') {
-      await untilFile(socket)
-      start(undefined, log, {}, pump, ...pumpArgs, 'connect', socket)
+  options: RigOptions & { seconds: number; warmUp: number; chosen?: readonly Direction[] },
+): Promise<Figures> {
+  return withStack(stack, options, async (rig) => {
+    start(rig.hostNamespace, rig.log, {}, 'iperf3', '-s', '-p', iperfPort)
+    const figures: Figures = {}
+    let warm = ''
+    for (const direction of options.chosen ?? directions) {
+      // A gateway lives for days, not for seconds: compilers, and buffers that grow, have their time before anything counts.
+      if (warm !== direction.name) await iperf(rig, direction, options.warmUp)
+      warm = direction.name
+      const cell = `${direction.name}${direction.streams}`
+      const { rate, cpu, retransmits } = await iperf(rig, direction, options.seconds)
+      figures[`${cell} Gbit/s`] = rate
+      figures[`${cell} CPU s/GB`] = cpu
+      figures[`${cell} retransmits`] = retransmits
     }
-    await until('the TAP', 15_000, () => tapIsUp(guest))
-    if (stack.side !== 'tap') {
-      run(guest, 'ip', 'addr', 'add', `${stack.guest}/24`, 'dev', 'tap0')
-      run(guest, 'ip', 'route', 'add', 'default', 'via', stack.gateway)
-    }
-    if (stack.relay) {
-      await until("the relay's TAP", 15_000, () => tapIsUp(host))
-      run(host, 'ip', 'addr', 'add', `${stack.gateway}/24`, 'dev', 'tap0')
-    }
-    const results = new Map<string, Throughput>()
-    for (const direction of directions) {
-      results.set(
-        `${direction.name}${direction.streams}`,
-        await iperf(guest, stack.host, direction, seconds, competitor),
-      )
-    }
-    return results
-  } finally {
-    await cleanUp()
-  }
+    return figures
+  })
 }
 
 interface IperfReport {
@@ -99,20 +55,18 @@ interface IperfReport {
 }
 
 async function iperf(
-  guest: string,
-  host: string,
+  rig: Rig,
   direction: Direction,
   seconds: number,
-  stack: ChildProcess,
-): Promise<Throughput> {
-  const before = cpuSeconds(stack)
+): Promise<{ rate: number; cpu: number; retransmits: number }> {
+  const before = cpuSeconds(rig.process)
   const { stdout } = await promisify(execFile)(
     'nsenter',
     [
-      `--net=/run/netns/${guest}`,
+      `--net=/run/netns/${rig.guestNamespace}`,
       'iperf3',
       '-c',
-      host,
+      rig.host,
       '-p',
       iperfPort,
       '-t',
@@ -126,13 +80,13 @@ async function iperf(
     ],
     { timeout: (seconds + 20) * 1000, maxBuffer: 1 << 24 },
   )
-  const cpu = cpuSeconds(stack) - before
+  const cpu = cpuSeconds(rig.process) - before
   const report = JSON.parse(stdout) as IperfReport
   if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`)
   const { bytes, bits_per_second: rate } = report.end.sum_received
   return {
-    gbitPerSecond: rate / 1e9,
-    cpuSecondsPerGb: cpu / (bytes / 1e9),
+    rate: rate / 1e9,
+    cpu: cpu / (bytes / 1e9),
     retransmits: report.end.sum_sent.retransmits ?? 0,
   }
 }
