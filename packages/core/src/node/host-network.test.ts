@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { binderCompliance, streamNetworkCompliance } from '../compliance/index.ts'
 import { canReadAccepted } from './accepted-socket.ts'
+import { proveHandles } from './handle-writer.ts'
 import { hostNetwork } from './host-network.ts'
 import type { HostNetworkOptions } from './host-network.ts'
 
@@ -26,9 +27,13 @@ test('accepted sockets can be read into own buffers here', async () => {
   expect(await canReadAccepted()).toBe(true)
 })
 
+test('sockets can be written to through their handles here', async () => {
+  expect(await proveHandles()).toBe(true)
+})
+
 const kinds: readonly [string, HostNetworkOptions][] = [
-  ['onread', { acceptedReads: 'onread' }],
-  ["'data' events", { acceptedReads: 'data' }],
+  ['onread, written to by handle', { acceptedReads: 'onread' }],
+  ["'data' events, written to as streams", { acceptedReads: 'data', writes: 'stream' }],
 ]
 
 for (const [reads, options] of kinds) {

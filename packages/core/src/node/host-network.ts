@@ -19,6 +19,8 @@ import type {
 import { OwnListeners } from '../own-listeners.ts'
 import type { PingOptions, PingOutcome, Pinger } from '../pinger.ts'
 import { acceptedSocket, canReadAccepted, takeAccepted } from './accepted-socket.ts'
+import { handleWriter, proveHandles } from './handle-writer.ts'
+import type { HandleWriter } from './handle-writer.ts'
 import { bindHostPort, HostDatagramPort } from './host-datagram-port.ts'
 import { hostPing } from './host-ping.ts'
 import { HostStream, SocketReader } from './host-stream.ts'
@@ -39,6 +41,11 @@ export interface HostNetworkOptions {
    * connection to ourselves shows that it works.
    */
   acceptedReads?: 'auto' | 'onread' | 'data'
+  /**
+   * How sockets are written to: through their handle, or as streams. Default `auto`: through the handle once a connection to ourselves
+   * has shown that it works.
+   */
+  writes?: 'auto' | 'stream'
   /** Who sends echo requests. Default the host's `ping` program, see `hostPing`. */
   pinger?: Pinger
 }
@@ -118,6 +125,7 @@ class NodeNetwork implements HostNetwork {
       isTcp,
       keepAliveMs: this.#keepAliveMs,
       reader,
+      writer: this.#writer(socket),
     })
   }
 
@@ -151,6 +159,7 @@ class NodeNetwork implements HostNetwork {
     options.signal?.throwIfAborted()
     if (!isIpEndpoint(at) && !isPathEndpoint(at)) throw notSupported('listen', at)
     const useOnread = await this.#useOnread()
+    if (this.#options.writes !== 'stream') await proveHandles()
     options.signal?.throwIfAborted()
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
     const accepted = (socket: Socket, reader?: SocketReader): void => {
@@ -211,8 +220,13 @@ class NodeNetwork implements HostNetwork {
       remote: isTcp ? ipEnd(socket.remoteAddress, socket.remotePort) : undefined,
       isTcp,
       keepAliveMs: this.#keepAliveMs,
+      writer: this.#writer(socket),
       ...(reader && { reader }),
     })
+  }
+
+  #writer(socket: Socket): HandleWriter | undefined {
+    return this.#options.writes === 'stream' ? undefined : handleWriter(socket)
   }
 
   #useOnread(): Promise<boolean> | boolean {

@@ -9,8 +9,8 @@
  * and where it does not (an accepted socket that could not be wrapped): 'data' events into the inbound queue. What the target has
  * no room for waits in the inbound queue, and the socket is paused.
  *
- * Writing: writes of one turn leave together, in one writev(2). A block belongs to libuv until the write's callback, unless nothing
- * is left to be written right after the write; then it is free at once.
+ * Writing: writes of one turn leave together, in one writev(2), past Node's Writable where `handle-writer.ts` can. A block belongs
+ * to libuv until the write's callback, unless nothing is left to be written right after the write; then it is free at once.
  *
  * ```
  *   write ──▶ pending ──flush (microtask, 64 KiB, uncork)──▶ socket ──▶ kernel
@@ -24,11 +24,13 @@ import type { ByteStream, CloseReason, ReadTarget } from '../byte-stream.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { errorCode } from '../errors.ts'
 import { InboundQueue } from '../inbound-queue.ts'
+import type { HandleWriter, WriteOutcome } from './handle-writer.ts'
 import { DIRECT_READERS, KEEP_ALIVE_AGE_MS, SCRATCH_BYTES, WRITE_BATCH_BYTES } from './limits.ts'
 
 // Safe to share: libuv asks for the buffer, reads and calls back in one go.
 const scratch = new Uint8Array(SCRATCH_BYTES)
 let directReaders = 0
+const NOTHING = new Uint8Array(0)
 
 function keepAlive(socket: Socket, idleMs: number): void {
   socket.setKeepAlive(true, idleMs)
@@ -59,6 +61,8 @@ export interface HostStreamOptions {
   readonly keepAliveMs?: number | undefined
   /** Left out: the socket is read by 'data' events. */
   readonly reader?: SocketReader
+  /** Left out: the socket is written to as a stream. */
+  readonly writer?: HandleWriter | undefined
 }
 
 /** See the head of this file. The socket must be connected, paused, and half-open. */
@@ -71,6 +75,7 @@ export class HostStream implements ByteStream {
   readonly #findLocal: () => Endpoint | undefined
   #local: Endpoint | undefined
   readonly #isTcp: boolean
+  readonly #writer: HandleWriter | undefined
   #keepAlive: NodeJS.Timeout | undefined
   readonly #inbound: InboundQueue = new InboundQueue({
     consumed: () => this.#closeIfDelivered(),
@@ -113,6 +118,8 @@ export class HostStream implements ByteStream {
     this.#findLocal = options.local
     this.remote = options.remote
     this.#isTcp = options.isTcp
+    this.#writer = options.writer
+    if (options.writer) options.writer.onWritten = this.#written
     const { keepAliveMs } = options
     if (options.isTcp && keepAliveMs !== undefined) {
       this.#keepAlive = setTimeout(keepAlive, KEEP_ALIVE_AGE_MS, socket, keepAliveMs)
@@ -263,7 +270,7 @@ export class HostStream implements ByteStream {
   // Writing.
 
   get queued(): number {
-    return this.#isClosed ? 0 : this.#pendingBytes + this.#socket.writableLength
+    return this.#isClosed ? 0 : this.#pendingBytes + this.#handedOver
   }
 
   write(block: Block, offset: number, length: number): void {
@@ -329,25 +336,40 @@ export class HostStream implements ByteStream {
   #flush(): void {
     const count = this.#blocks.length
     if (count === 0 || this.#isClosed) return
-    const socket = this.#socket
-    if (count > 1) socket.cork()
+    const chunks: Uint8Array[] = []
     for (let i = 0; i < count; i++) {
       const block = this.#blocks[i]
-      const offset = this.#offsets[i] ?? 0
       if (block === undefined) continue
       this.#inFlight.push(block)
       const { buffer, byteOffset } = block.bytes
-      const bytes = Buffer.from(buffer, byteOffset + offset, this.#lengths[i] ?? 0)
-      if (i < count - 1) socket.write(bytes)
-      else socket.write(bytes, this.#written)
+      chunks.push(
+        new Uint8Array(buffer, byteOffset + (this.#offsets[i] ?? 0), this.#lengths[i] ?? 0),
+      )
     }
-    this.#batches.push(count)
     this.#blocks.length = 0
     this.#offsets.length = 0
     this.#lengths.length = 0
     this.#pendingBytes = 0
-    if (count > 1) socket.uncork()
-    if (socket.writableLength === 0) this.#allWritten()
+    const outcome = this.#writer?.write(chunks) ?? this.#writeAsStream(chunks)
+    // The socket is being destroyed: its close lets go of the blocks.
+    if (outcome === 'failed') return
+    if (outcome === 'waits') this.#batches.push(count)
+    if (this.#handedOver === 0) this.#allWritten()
+  }
+
+  #writeAsStream(chunks: readonly Uint8Array[]): WriteOutcome {
+    const socket = this.#socket
+    const last = chunks.length - 1
+    if (last > 0) socket.cork()
+    for (let i = 0; i < last; i++) socket.write(chunks[i] ?? NOTHING)
+    socket.write(chunks[last] ?? NOTHING, this.#written)
+    if (last > 0) socket.uncork()
+    return 'waits'
+  }
+
+  /** Bytes that were handed to Node and are not in the kernel. */
+  get #handedOver(): number {
+    return this.#socket.writableLength + (this.#writer?.queued ?? 0)
   }
 
   /** Everything is in the kernel: the callbacks that still come have nothing left to free. */
