@@ -19,7 +19,7 @@ packages=(
   ca-certificates
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison
   chromium                     # the example with a guest in a page
-  gcc libc6-dev                # the helper for low ports, and a small server for the guest
+  sudo systemd                 # ways to start the helper for low ports: sudo, systemd-socket-activate (no systemd runs)
 )
 
 missing=()

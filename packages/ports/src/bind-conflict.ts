@@ -13,8 +13,19 @@ export interface ConflictSearchOptions {
   readonly holderLookupMs: number
 }
 
-/** What is known about a bind of `at` that failed with `code`. */
+/** What is known about a bind that failed. */
 export async function findConflict(
+  { at, code, cause }: Pick<PortFailure, 'at' | 'code' | 'cause'>,
+  options: ConflictSearchOptions,
+): Promise<Partial<PortFailure>> {
+  const found = await ask(at, code, options)
+  const { reason } = (cause ?? {}) as { reason?: unknown }
+  // Only the attempt itself knows what became of the helper: it was not there, it ended, sudo said no.
+  if (code !== 'HELPER_MISSING' || typeof reason !== 'string') return found
+  return { ...found, why: `${found.why ?? 'it needs the privileged helper'}, and ${reason}` }
+}
+
+async function ask(
   at: BoundAddress,
   code: string,
   options: ConflictSearchOptions,
@@ -47,7 +58,7 @@ export async function foreseeConflict(
 async function bounded<T>(
   { clock, holderLookupMs }: ConflictSearchOptions,
   otherwise: T,
-  ask: (signal: AbortSignal) => Promise<T>,
+  search: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const abort = new AbortController()
   return await new Promise((resolve) => {
@@ -55,7 +66,7 @@ async function bounded<T>(
       resolve(otherwise)
       abort.abort()
     })
-    void ask(abort.signal)
+    void search(abort.signal)
       .catch(() => otherwise)
       .then(resolve)
       .finally(() => timer.cancel())

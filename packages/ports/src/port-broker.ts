@@ -267,7 +267,7 @@ class Broker implements PortBroker {
     const { at, code, holder, cause } = failure
     const error =
       holder === undefined
-        ? portError({ code, at, owner, cause, ...(await findConflict(at, code, this.#search)) })
+        ? portError({ code, at, owner, cause, ...(await findConflict(failure, this.#search)) })
         : portError({ code, at, owner, holder })
     this.#conflicts++
     this.#emit({ kind: 'conflict', owner, error })

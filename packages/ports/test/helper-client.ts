@@ -6,9 +6,11 @@ import { createPortBroker } from '../src/index.ts'
 import { createPortHelper, hostHolders, privilegedNetwork } from '../src/node/index.ts'
 
 const [binary = '', socket = '', ip = '', port = '', relayDirectory = ''] = process.argv.slice(2)
+// Instead of a socket: sudo.
+const start = socket === 'sudo' ? (['sudo'] as const) : (['socket'] as const)
 const say = (what: unknown): void => void process.stdout.write(`${JSON.stringify(what)}\n`)
 
-const helper = createPortHelper({ binary, socket })
+const helper = createPortHelper({ binary, socket, start })
 const host = privilegedNetwork(hostNetwork(), {
   helper,
   ...(relayDirectory !== '' && { relayDirectory }),

@@ -4,7 +4,6 @@
  */
 
 import { execFileSync, spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -18,130 +17,29 @@ import {
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { encodeHelperRequest } from '../src/node/index.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-
-const USER = 65_534
-const source = fileURLToPath(new URL('../helper/netkit-portd.c', import.meta.url))
-const clientScript = fileURLToPath(new URL('helper-client.ts', import.meta.url))
-
-function reasonToSkip(): string | undefined {
-  if (process.platform !== 'linux') return 'the helper’s test needs Linux'
-  if (process.getuid?.() !== 0) return 'the helper’s test needs root'
-  try {
-    execFileSync('cc', ['--version'], { stdio: 'ignore' })
-  } catch {
-    return 'no C compiler'
-  }
-  try {
-    // Another user must be able to read this checkout and run this node.
-    execFileSync('setpriv', [
-      `--reuid=${USER}`,
-      `--regid=${USER}`,
-      '--clear-groups',
-      process.execPath,
-      '-e',
-      `require('fs').readFileSync(${JSON.stringify(clientScript)})`,
-    ])
-  } catch {
-    return 'another user cannot read this checkout, or setpriv is missing'
-  }
-  return undefined
-}
-
-const skipReason = reasonToSkip()
-const needed = { skip: skipReason !== undefined, meta: { skipReason } }
-
-let directory = ''
-let binary = ''
-const children: ChildProcess[] = []
-
-function start(command: string, args: readonly string[], uid = 0): ChildProcess {
-  const child = spawn(command, args, { uid, gid: uid, stdio: ['pipe', 'pipe', 'pipe'] })
-  children.push(child)
-  return child
-}
-
-async function ended(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
-  return child.exitCode
-}
-
-/** A running `serve` for `USER`, once its socket is there. */
-async function serve(name: string): Promise<{ socket: string; helper: ChildProcess }> {
-  const socket = join(directory, `${name}.sock`)
-  const helper = start(binary, [
-    'serve',
-    '--uid',
-    `${USER}`,
-    '--gid',
-    `${USER}`,
-    '--socket',
-    socket,
-  ])
-  await expect.poll(() => existsSync(socket), { interval: 10 }).toBe(true)
-  return { socket, helper }
-}
-
-/** A broker that runs as `USER`. */
-async function client(
-  socket: string,
-  ip: string,
-  port: number,
-  relay = '',
-  program = binary,
-): Promise<{ child: ChildProcess; says: () => Promise<Record<string, unknown>> }> {
-  const args = [
-    '--conditions=netkit-source',
-    '--no-warnings',
-    clientScript,
-    program,
-    socket,
-    ip,
-    `${port}`,
-    relay,
-  ]
-  const child = start(process.execPath, args, USER)
-  const lines = createInterface({ input: child.stdout ?? process.stdin })[Symbol.asyncIterator]()
-  const says = async (): Promise<Record<string, unknown>> => {
-    const { value } = (await lines.next()) as { value: string | undefined }
-    if (value === undefined) throw new Error(`the client ended: ${String(child.stderr?.read())}`)
-    return JSON.parse(value) as Record<string, unknown>
-  }
-  return { child, says }
-}
-
-async function get(ip: string, port: number): Promise<string> {
-  const socket = connect(port, ip)
-  let text = ''
-  socket.on('data', (bytes: Buffer) => (text += String(bytes)))
-  socket.on('error', () => undefined)
-  await once(socket, 'close')
-  return text
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  child.stdin?.end()
-  await ended(child)
-}
+import { encodeHelperRequest } from '../src/node/index.ts'
+import {
+  children,
+  client,
+  ended,
+  get,
+  installed,
+  installHelper,
+  needed,
+  removeHelper,
+  serve,
+  start,
+  stop,
+  USER,
+} from './helper-rig.ts'
 
 describe('the privileged helper', needed, () => {
   // Low ports that nothing else has on 127.0.0.x; each test takes its own address.
   const PORT = 80
 
-  beforeAll(() => {
-    directory = mkdtempSync('/run/netkit-test-')
-    chmodSync(directory, 0o755)
-    binary = join(directory, 'netkit-portd')
-    execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', binary, source])
-  })
-
-  afterAll(() => {
-    for (const child of children) child.kill('SIGKILL')
-    rmSync(directory, { recursive: true, force: true })
-  })
+  beforeAll(installHelper)
+  afterAll(removeHelper)
 
   test('another user publishes port 80, TCP and UDP, and gives it back', async () => {
     const { socket, helper } = await serve('publish')
@@ -233,7 +131,11 @@ describe('the privileged helper', needed, () => {
   })
 
   test('no helper: the error says what to do', async () => {
-    const { child, says } = await client(join(directory, 'nobody.sock'), '127.0.0.75', PORT)
+    const { child, says } = await client(
+      join(installed.directory, 'nobody.sock'),
+      '127.0.0.75',
+      PORT,
+    )
     expect(await says()).toEqual({ uid: USER, status: 'missing' })
     const error = await says()
     expect(error).toMatchObject({ code: 'HELPER_MISSING' })
@@ -246,19 +148,25 @@ describe('the privileged helper', needed, () => {
     const unsafe = mkdtempSync(join(tmpdir(), 'netkit-unsafe-'))
     chmodSync(unsafe, 0o755)
     const copy = join(unsafe, 'netkit-portd')
-    copyFileSync(binary, copy)
+    copyFileSync(installed.binary, copy)
     const child = start(copy, [
       'serve',
       '--uid',
       `${USER}`,
       '--socket',
-      join(directory, 'unsafe.sock'),
+      join(installed.directory, 'unsafe.sock'),
     ])
     let said = ''
     child.stderr?.on('data', (bytes: Buffer) => (said += String(bytes)))
     expect(await ended(child)).toBe(77)
     expect(said).toContain(`${tmpdir()} can be changed by others than root`)
-    const asking = await client(join(directory, 'publish.sock'), '127.0.0.76', PORT, '', copy)
+    const asking = await client(
+      join(installed.directory, 'publish.sock'),
+      '127.0.0.76',
+      PORT,
+      '',
+      copy,
+    )
     expect(await asking.says()).toEqual({ uid: USER, status: 'unsafe' })
     expect(await asking.says()).toMatchObject({ code: 'HELPER_MISSING' })
     await stop(asking.child)
@@ -266,15 +174,15 @@ describe('the privileged helper', needed, () => {
   })
 
   test('started by a connection, as systemd does it', async () => {
-    const bound = join(directory, 'bound.sock')
-    const socket = join(directory, 'activated.sock')
+    const bound = join(installed.directory, 'bound.sock')
+    const socket = join(installed.directory, 'activated.sock')
     const server = createServer().listen(bound)
     await once(server, 'listening')
     // Closing our own end removes the first name, not the second.
     linkSync(bound, socket)
     chownSync(socket, USER, USER)
     const { fd } = Reflect.get(server, '_handle') as { fd: number }
-    const run = `export LISTEN_FDS=1 LISTEN_PID=$$; exec ${binary} serve --uid ${USER} --gid ${USER}`
+    const run = `export LISTEN_FDS=1 LISTEN_PID=$$; exec ${installed.binary} serve --uid ${USER} --gid ${USER}`
     const helper = spawn('sh', ['-c', run], { stdio: ['ignore', 'ignore', 'inherit', fd] })
     children.push(helper)
     server.close()
@@ -287,7 +195,7 @@ describe('the privileged helper', needed, () => {
 
   test('as the child of sudo: descriptors over Node’s own channel, and only for who called', async () => {
     const args = ['child', '--uid', `${USER}`, '--gid', `${USER}`]
-    const helper = spawn(binary, args, { stdio: ['pipe', 'ipc', 'inherit'] })
+    const helper = spawn(installed.binary, args, { stdio: ['pipe', 'ipc', 'inherit'] })
     children.push(helper)
     const at = { protocol: 'tcp', ip: '127.0.0.79', port: PORT } as const
     const answer = once(helper, 'message')
@@ -300,7 +208,7 @@ describe('the privileged helper', needed, () => {
     server.close()
     helper.stdin?.end()
     expect(await ended(helper)).toBe(0)
-    const other = spawn(binary, args, {
+    const other = spawn(installed.binary, args, {
       stdio: ['ignore', 'ignore', 'ignore'],
       env: { SUDO_UID: '1' },
     })
@@ -326,7 +234,7 @@ describe('the privileged helper', needed, () => {
       '-e',
       script,
     ]
-    const child = start(binary, args)
+    const child = start(installed.binary, args)
     const [line] = (await once(child.stdout ?? process.stdin, 'data')) as [Buffer]
     expect(JSON.parse(String(line))).toEqual({
       LISTEN_FDS: '2',

@@ -95,7 +95,8 @@ function privilegeObstacle(
       : ['publish on 0.0.0.0, which macOS leaves free but opens to the LAN (add an allow list)']
   const limit = facts.unprivilegedPortStart ?? 1024
   const hint = [
-    helperHint ?? 'Publish a higher port, or install the privileged helper',
+    // A helper that was there a moment ago has nothing to say about itself.
+    helperHint || 'Publish a higher port, or install the privileged helper',
     ...ways,
   ].join(', or ')
   return {

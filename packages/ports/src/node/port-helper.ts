@@ -190,7 +190,7 @@ class HelperClient implements PortHelper {
 
   #connected(): { child: ChildProcess; way: HelperStart } {
     const status = this.status()
-    if (status.way === undefined) throw helperMissing(`${status.detail}. ${status.hint}`)
+    if (status.way === undefined) throw helperMissing(status.detail)
     const { way } = status
     if (this.#child !== undefined) return { child: this.#child, way }
     const uid = String(process.getuid?.() ?? 0)
