@@ -3,9 +3,19 @@
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { blockOf, memoryNetwork, readAll, writeAll } from '@netkit/core'
 import type { ByteStream, Network, PortError } from '@netkit/core'
 import { hostNetwork } from '@netkit/core/node'
@@ -231,6 +241,45 @@ describe('clients', () => {
     for (const client of clients) client.end('x')
     const all = await Promise.all(outcomes)
     expect(all.filter((outcome) => outcome === 'served')).toHaveLength(50)
+  })
+})
+
+const unix = (path: string): { protocol: 'unix'; path: string } => ({ protocol: 'unix', path })
+
+describe.runIf(process.platform !== 'win32')('socket files', () => {
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'netkit-forward-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  test('lead to the guest, belong to the user alone, and are gone with the lease', async () => {
+    await guest.listen(WEB, (stream) => void echo(stream))
+    const path = join(folder, 'web.sock')
+    const lease = await broker.reserve([unix(path)], { owner: 'web' })
+    await lease.commit([{ network: guest, to: WEB }])
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    const client = connect({ path, allowHalfOpen: true })
+    client.end('through a file')
+    expect(await textOf(client)).toBe('through a file')
+    await lease.abort()
+    expect(existsSync(path)).toBe(false)
+  })
+
+  test.each([
+    ['another process’s socket', 'taken.sock', 'EADDRINUSE'],
+    ['a file that is no socket', 'file', 'EADDRINUSE'],
+    ['a folder that is not there', 'nowhere/web.sock', 'ENOENT'],
+  ])('%s: a typed error, and nothing of the request stays bound', async (_, name, code) => {
+    const server = createServer().listen(join(folder, 'taken.sock'))
+    await once(server, 'listening')
+    writeFileSync(join(folder, 'file'), 'kept')
+    const both = [{ protocol: 'tcp', ip: '127.0.0.1', port: 0 }, unix(join(folder, name))] as const
+    expect((await failure(broker.reserve(both, { owner: 'web' }))).code).toBe(code)
+    expect(broker.list()).toEqual([])
+    expect(broker.stats().ports).toBe(0)
+    expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('kept')
+    server.close()
   })
 })
 
