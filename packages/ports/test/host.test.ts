@@ -246,7 +246,7 @@ describe('clients', () => {
 
 const unix = (path: string): { protocol: 'unix'; path: string } => ({ protocol: 'unix', path })
 
-describe.runIf(process.platform !== 'win32')('socket files', () => {
+describe('socket files', onLinux, () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'netkit-forward-'))

@@ -5,6 +5,7 @@
  */
 export * from './guest.ts'
 export * from './guest-tools.ts'
+export { askDatagram, type DatagramAnswer } from './ask-datagram.ts'
 export { cacheFolder } from './cache.ts'
 export { hostServices, refusedPort, LOOPBACK } from './host-services.ts'
 export type { Family, HostService, SeenConnection, WatchedService } from './host-services.ts'

@@ -26,8 +26,15 @@ import { promisify } from 'node:util'
 import { hostNetwork } from '@netkit/core/node'
 import { createSwitch, streamLink } from '@netkit/frames'
 import { guestHolders } from '@netkit/ports/node'
-import { bootQemu, linuxTools, netnsGuest, runCommand, type LinuxGuest } from '@netkit/guests'
-import { askDatagram, type DatagramAnswer } from './ask-datagram.ts'
+import {
+  askDatagram,
+  bootQemu,
+  linuxTools,
+  netnsGuest,
+  runCommand,
+  type DatagramAnswer,
+  type LinuxGuest,
+} from '@netkit/guests'
 import { CLIENT, HOST, LATE, PUBLISHED, USER } from './places.ts'
 import type { Answer, BoundSocket, PortsReport } from './places.ts'
 

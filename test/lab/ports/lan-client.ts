@@ -1,7 +1,7 @@
 /** A machine on the host's LAN: asks by UDP what each line on its standard input says (`{"ip", "port", "text"}`). Ends with it. */
 
 import { createInterface } from 'node:readline'
-import { askDatagram } from './ask-datagram.ts'
+import { askDatagram } from '@netkit/guests'
 
 process.stdout.write('ready\n')
 for await (const line of createInterface({ input: process.stdin })) {

@@ -60,21 +60,21 @@ describe('a guest’s listing', () => {
   )
 })
 
+const elsewhere = process.platform === 'linux' ? undefined : 'it needs Linux'
+const onLinux = { skip: elsewhere !== undefined, meta: { skipReason: elsewhere } }
+
 const run = async (script: string): Promise<string> =>
   (await promisify(execFile)('sh', ['-c', script], { maxBuffer: 1 << 26 })).stdout
 
-test.runIf(process.platform === 'linux')(
-  'the script finds this very process, as it would one in a guest',
-  async () => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    const at = { protocol: 'tcp', ip: '127.0.0.1', port } as const
-    const holder = await guestHolders({ run }).find(at, AbortSignal.timeout(60_000))
-    expect(holder).toMatchObject({ kind: 'process', side: 'guest', pid: process.pid })
-    server.close()
-  },
-)
+test('the script finds this very process, as it would one in a guest', onLinux, async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const at = { protocol: 'tcp', ip: '127.0.0.1', port } as const
+  const holder = await guestHolders({ run }).find(at, AbortSignal.timeout(60_000))
+  expect(holder).toMatchObject({ kind: 'process', side: 'guest', pid: process.pid })
+  server.close()
+})
 
 describe('broker.probe on the guest’s side', () => {
   const request = { protocol: 'tcp', ip: '0.0.0.0', port: 8080 } as const
