@@ -10,6 +10,8 @@ import { typeName } from '../wire/rr-type.ts'
 
 /** One query that was answered. */
 export interface LogEntry {
+  /** Counts up from 1: two entries of one log never have the same. */
+  readonly number: number
   /** Civil time, `ms`. */
   readonly at: number
   readonly name: string
@@ -46,6 +48,7 @@ export class QueryLog implements Layer {
   // The rows' names, in one piece: what is written in order should lie in order.
   readonly #names: Uint8Array
   #next = 0
+  // All that were ever written.
   #count = 0
 
   constructor(options: QueryLogOptions = {}) {
@@ -78,10 +81,10 @@ export class QueryLog implements Layer {
   entries(): LogEntry[] {
     // The rows hold monotonic time: a second look at a clock per query would cost more than the rest of the row.
     const drift = this.#clock.wall() - this.#clock.now()
-    return Array.from({ length: this.#count }, (_, i) => {
+    return Array.from({ length: Math.min(this.#count, this.#rows.length) }, (_, i) => {
       const at = (this.#next - 1 - i + this.#rows.length) % this.#rows.length
       const row = this.#rows[at]
-      return row ? this.#describe(row, at, drift) : undefined
+      return row ? this.#describe(row, at, this.#count - i, drift) : undefined
     }).filter((entry) => entry !== undefined)
   }
 
@@ -93,7 +96,7 @@ export class QueryLog implements Layer {
     const { bytes, length } = query.name
     for (let i = 0; i < length; i++) names[start + i] = bytes[i] ?? 0
     this.#next = (this.#next + 1) % this.#rows.length
-    if (this.#count < this.#rows.length) this.#count++
+    this.#count++
     row.at = this.#clock.now()
     row.type = query.type
     row.rcode = reply.rcode
@@ -102,8 +105,10 @@ export class QueryLog implements Layer {
     row.guest = query.client.guest
   }
 
-  #describe({ at, type, rcode, from, tookMs, guest }: Row, index: number, drift: number): LogEntry {
+  #describe(row: Row, index: number, number: number, drift: number): LogEntry {
+    const { at, type, rcode, from, tookMs, guest } = row
     return {
+      number,
       at: at + drift,
       name: nameToText(this.#names, index * MAX_NAME_LENGTH),
       type: typeName(type),
