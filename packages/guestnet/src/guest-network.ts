@@ -43,7 +43,7 @@ import {
   maxFlowsByDescriptors,
   privilegedNetwork,
 } from '@netkit/ports/node'
-import type { ProxyServer } from '@netkit/proxy'
+import type { ProxyServer, ProxyStats } from '@netkit/proxy'
 import { chooseSubnet, createGateway, hostAliases } from '@netkit/tcpip'
 import type {
   AddressingOptions,
@@ -121,6 +121,7 @@ export interface PublishOptions {
 export interface GuestNetworkSnapshot {
   readonly gateway: GatewaySnapshot
   readonly dns: DnsServerStats | undefined
+  readonly proxy: ProxyStats | undefined
   readonly ports: readonly PublishedPortInfo[]
   /** What the guard decided, and the host's sockets that it let open. */
   readonly egress: { readonly stats: GuardStats; readonly flows: readonly GuardedFlow[] }
@@ -252,6 +253,7 @@ class ComposedNetwork implements GuestNetwork {
     return {
       gateway: this.gateway.snapshot(),
       dns: this.dns?.stats(),
+      proxy: this.proxy?.stats(),
       ports: this.ports.list(),
       egress: { stats: egress.stats(), flows: egress.snapshot() },
     }
