@@ -8,6 +8,7 @@ import { createGuestNetwork, openCaptureFile } from '@netkit/guestnet'
 import { parsePublish, type PublishSpec } from '@netkit/ports'
 import { portControl } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import { inspected, inspectOption, type InspectOption } from '../inspect-option.ts'
 import { readPolicy } from '../policy-option.ts'
 import { qemuArguments, shellLine } from '../qemu-arguments.ts'
 import type { Reporter } from '../reporter.ts'
@@ -16,7 +17,7 @@ import { InvalidArgumentError, type Command } from 'commander'
 import { collectParsed, jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit gateway`. */
-export interface GatewayCommandOptions {
+export interface GatewayCommandOptions extends InspectOption {
   readonly qemu: string
   readonly connect?: true
   readonly mtu: number
@@ -44,7 +45,9 @@ export async function gatewayCommand(
   })
   await using file = options.pcap === undefined ? undefined : await openCaptureFile(options.pcap)
   await using link = await openLink(host, options)
-  network.attach(file ? captured(link, file.capture, { name: 'vm' }) : link, { name: 'vm' })
+  await using page = inspected(options)
+  const seen = page.watched(link, 'vm')
+  network.attach(file ? captured(seen, file.capture, { name: 'vm' }) : seen, { name: 'vm' })
 
   const published: string[] = []
   for (const spec of options.publish ?? []) {
@@ -62,6 +65,7 @@ export async function gatewayCommand(
       ? undefined
       : await serve(createServer(portControl(control)), host, { path: options.control })
 
+  await page.serve(network, reporter)
   const { gateway } = network
   const qemu = qemuArguments({
     path: options.qemu,
@@ -130,6 +134,7 @@ export function declareGateway(program: Command, execute: Execute): void {
     )
     .option('--pcap <file>', 'write the frames to a pcapng file')
     .option('--policy <file>', 'who may reach what; see docs/policy.md')
+    .addOption(inspectOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',

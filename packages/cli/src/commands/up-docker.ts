@@ -15,11 +15,12 @@ import {
   type QemuEngine,
 } from '@netkit/guests'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import { inspected, type InspectOption } from '../inspect-option.ts'
 import { errorText, type Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
 
 /** Options of `netkit up --docker`. */
-export interface UpDockerOptions {
+export interface UpDockerOptions extends InspectOption {
   /** `auto`: namespaces of Linux where they can be had, else QEMU. */
   readonly guest: string
   /** The unix socket for docker commands; default one in a new temporary folder. */
@@ -63,9 +64,12 @@ export async function upDockerCommand(
     await using capture =
       options.pcap === undefined ? undefined : await openCaptureFile(options.pcap)
     await using network = await createGuestNetwork({ hostAlias: true })
+    await using page = inspected(options)
+    await page.serve(network, reporter)
     await using guest = await startEngine(options.guest, reporter, {
       attach: (link) => {
-        const seen = capture ? captured(link, capture.capture, { name: 'engine' }) : link
+        const watched = page.watched(link, 'engine')
+        const seen = capture ? captured(watched, capture.capture, { name: 'engine' }) : watched
         network.attach(seen, { name: 'engine' })
       },
       portRange: enginePortRange(),

@@ -16,6 +16,7 @@ import {
   type TourNetwork,
 } from '@netkit/guests'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import { inspected, inspectOption, type InspectOption } from '../inspect-option.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
 import { tourLine, tourSummary } from '../tour-table.ts'
@@ -24,7 +25,7 @@ import { upDockerCommand } from './up-docker.ts'
 import { jsonOption, type Execute, type WithJson } from '../command-line.ts'
 
 /** Options of `netkit up`. */
-export interface UpCommandOptions {
+export interface UpCommandOptions extends InspectOption {
   readonly guest: 'auto' | GuestOption['kind']
   readonly hold?: true
   readonly pcap?: string
@@ -98,8 +99,11 @@ export async function upCommand(
   await using target = await captureTarget(options.pcap)
   await using file = await openCaptureFile(target.path)
   await using network = await createGuestNetwork({ hostAlias: true })
+  await using page = inspected(options)
+  await page.serve(network, reporter)
   const attach = (link: FrameLink): void => {
-    network.attach(captured(link, file.capture, { name: 'guest' }), { name: 'guest' })
+    const seen = page.watched(link, 'guest')
+    network.attach(captured(seen, file.capture, { name: 'guest' }), { name: 'guest' })
   }
   await using guest = await startBest(candidates, reporter, (kind) =>
     startGuest(kind, {
@@ -169,12 +173,14 @@ export function declareUp(program: Command, execute: Execute): void {
     .option('--listen <path>', 'with --docker: unix socket for the docker command')
     .option('--hold', 'leave the guest running until Ctrl-C')
     .option('--pcap <file>', 'write the frames to a pcapng file')
+    .addOption(inspectOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 Examples:
   netkit up
+  netkit up --hold --inspect                       # and a page that shows all of it, until Ctrl-C
   netkit up --docker --listen /tmp/docker.sock     # then: docker -H unix:///tmp/docker.sock run -p 8080:80 …
 
 Exit status: 0 every step passed, 1 a step failed, 2 the guest cannot run here.`,
