@@ -18,7 +18,7 @@ packages=(
   openssl                      # certificates for its API on TCP
   ca-certificates
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison
-  chromium                     # the example with a guest in a page
+  chromium                     # the live page; the example with a guest in a page
   sudo systemd                 # ways to start the helper for low ports: sudo, systemd-socket-activate (no systemd runs)
 )
 
