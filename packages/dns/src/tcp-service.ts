@@ -127,7 +127,11 @@ export class TcpStreams {
     this.counters.streams = this.#open.size
   }
 
-  /** The stream was active just now. */
+  /**
+   * The stream was active just now.
+   *
+   * @internal
+   */
   touch(stream: ClientStream): void {
     if (this.#open.delete(stream)) this.#open.add(stream)
   }

@@ -4,7 +4,11 @@ import { diagnosticsChannel } from '@netkit/core'
 import type { DiagnosticsChannel } from '@netkit/core'
 import type { GatewayEvent } from './gateway/gateway-events.ts'
 
-type EventOf<Kind extends GatewayEvent['kind']> = Extract<GatewayEvent, { readonly kind: Kind }>
+/** The event of a kind. */
+export type EventOf<Kind extends GatewayEvent['kind']> = Extract<
+  GatewayEvent,
+  { readonly kind: Kind }
+>
 
 /** All channels of the package, by the kind of their events. */
 export const channels: {

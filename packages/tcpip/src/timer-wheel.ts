@@ -104,7 +104,7 @@ export class ClockTimerWheel implements TimerWheel {
     return new Entry(this, run)
   }
 
-  /** See `WheelTimer.arm`. */
+  /** See `WheelTimer.arm`. @internal */
   arm(entry: Entry, ms: number): void {
     const now = this.#clock.now() - this.#origin
     // An empty wheel has no slots to run: it starts from now. Deadlines are rounded up, so that no timer fires early.
@@ -121,7 +121,7 @@ export class ClockTimerWheel implements TimerWheel {
     this.#link(entry)
   }
 
-  /** See `WheelTimer.disarm`. */
+  /** See `WheelTimer.disarm`. @internal */
   disarm(entry: Entry): void {
     if (!entry.armed) return
     entry.armed = false

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export { AmbientClock } from './ambient-clock.ts'
+export type { CallSite } from './call-site.ts'
 export { milliseconds, type Duration } from './duration.ts'
 export { type CutMode, type FabricPort, type Path, type Rule, type Verdict } from './fabric.ts'
 export { Host, type HostOptions, type NetstatEntry } from './host.ts'
@@ -11,7 +12,7 @@ export { conditions, type Link, type LinkConditions, type LinkStats } from './li
 export { Names } from './names.ts'
 export type { Dependence, NatBehavior, NatPreset, NatSettings } from './nat/nat-behavior.ts'
 export { NatGateway, type NatForward } from './nat/nat-gateway.ts'
-export { NatTable, type NatMapping, type Translation } from './nat/nat.ts'
+export { NatTable, type NatMapping, type NatProtocol, type Translation } from './nat/nat.ts'
 export type { NetContext } from './net-context.ts'
 export * from './packet.ts'
 export { Tap } from './tap.ts'

@@ -62,7 +62,8 @@ export interface WindowsDnsSnapshot {
   search?: OneOrMany<string>
 }
 
-type OneOrMany<T> = T | readonly T[] | null
+/** A list as ConvertTo-Json writes it. */
+export type OneOrMany<T> = T | readonly T[] | null
 
 const many = <T>(value: OneOrMany<T> | undefined): readonly T[] =>
   value === undefined || value === null ? [] : Array.isArray(value) ? value : [value as T]

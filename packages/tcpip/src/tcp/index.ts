@@ -1,6 +1,6 @@
 export * from './byte-budget.ts'
 export { TcpConnection, type TcpSnapshot, openActive, openPassive } from './connection.ts'
-export type { TcpCounters, TcpSettings } from './control-block.ts'
+export type { KeepAlive, TcpCounters, TcpSettings } from './control-block.ts'
 export type { Runnable, SegmentPath, TcpEnvironment } from './environment.ts'
 export { InitialSequenceNumbers, type SequenceNumberSource } from './initial-sequence-numbers.ts'
 export { type ResetReply, SegmentIn, type SynFields, resetReply, synFields } from './segment.ts'

@@ -3,7 +3,7 @@
 import { formatIpv4, NetkitError } from '@netkit/core'
 import type { Clock, Random } from '@netkit/core'
 import { NatTable } from './nat.ts'
-import type { NatMapping } from './nat.ts'
+import type { NatMapping, NatProtocol } from './nat.ts'
 import type { NatBehavior } from './nat-behavior.ts'
 
 /** Where a forwarded port leads. */
@@ -13,7 +13,7 @@ export interface NatForward {
   /** Its port. Default the public one. */
   readonly toPort?: number
   /** Default `tcp`. */
-  readonly protocol?: 'tcp' | 'udp'
+  readonly protocol?: NatProtocol
 }
 
 /** See above. Made by `net.nat`. */

@@ -21,11 +21,12 @@ import { FIRST_NAT_PORT, NAT_PORT_TRIES } from '../limits.ts'
 import { FrameHeaders } from './frame-headers.ts'
 import type { Dependence, NatBehavior } from './nat-behavior.ts'
 
-type Protocol = 'tcp' | 'udp'
+/** What has ports. */
+export type NatProtocol = 'tcp' | 'udp'
 
 /** One public port in use. */
 export interface NatMapping {
-  readonly protocol: Protocol
+  readonly protocol: NatProtocol
   readonly inside: { readonly ip: string; readonly port: number }
   readonly publicPort: number
   /** When it ends unless it is used, `ms` of the net's clock; `undefined` for a forwarded port. */
@@ -33,7 +34,7 @@ export interface NatMapping {
 }
 
 class Mapping {
-  readonly protocol: Protocol
+  readonly protocol: NatProtocol
   readonly ip: number
   readonly port: number
   readonly publicPort: number
@@ -48,7 +49,7 @@ class Mapping {
 
   constructor(
     key: string,
-    protocol: Protocol,
+    protocol: NatProtocol,
     ip: number,
     port: number,
     publicPort: number,
@@ -129,7 +130,7 @@ export class NatTable {
 
   /** Opens a public port for an inside one, for as long as the function that is returned is not called. */
   forward(
-    protocol: Protocol,
+    protocol: NatProtocol,
     publicPort: number,
     ip: number,
     port: number,
@@ -157,7 +158,7 @@ export class NatTable {
       }))
   }
 
-  #forwarded(protocol: Protocol, ip: number, port: number): Mapping | undefined {
+  #forwarded(protocol: NatProtocol, ip: number, port: number): Mapping | undefined {
     return this.#byKey.get(`forward ${protocol} ${ip} ${port}`)
   }
 
@@ -167,7 +168,7 @@ export class NatTable {
     return mapping.peers.has(filtering === 'address-dependent' ? `${ip}` : `${ip} ${port}`)
   }
 
-  #open(key: string, protocol: Protocol, ip: number, port: number): Mapping | undefined {
+  #open(key: string, protocol: NatProtocol, ip: number, port: number): Mapping | undefined {
     const { portsPerHost, preservesPorts } = this.#behavior
     const used = [...this.#byPort.values()].filter(
       (mapping) => mapping.ip === ip && this.#alive(mapping) !== undefined,
@@ -180,7 +181,7 @@ export class NatTable {
     return mapping
   }
 
-  #freePort(protocol: Protocol, wanted: number | undefined): number | undefined {
+  #freePort(protocol: NatProtocol, wanted: number | undefined): number | undefined {
     let port = wanted ?? this.#anyPort()
     for (let tries = 0; tries < NAT_PORT_TRIES; tries++) {
       if (this.#alive(this.#byPort.get(`${protocol} ${port}`)) === undefined) return port

@@ -4,6 +4,8 @@
  * @packageDocumentation
  */
 export { blockRealNetwork } from './install.ts'
-export { NodeHost, type Exposed, type ProgramTime } from './node-host.ts'
-export { ProgramTimer, ProgramTimers } from './program-timers.ts'
+export type { SocketHost } from './socket-host.ts'
+export type { ConnectTarget } from './virtual-socket.ts'
+export { NodeHost, type Dispatcher, type Exposed, type ProgramTime } from './node-host.ts'
+export { ProgramTimer, ProgramTimers, type TimerCallback } from './program-timers.ts'
 export { createTestnet, NodeTestnet, type NodeTestnetOptions } from './node-testnet.ts'

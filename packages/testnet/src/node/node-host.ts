@@ -26,7 +26,7 @@ import { socketOn } from './virtual-socket.ts'
 import type { ConnectTarget } from './virtual-socket.ts'
 
 /** A dispatcher of the `undici` that is inside Node. */
-interface Dispatcher {
+export interface Dispatcher {
   destroy(): Promise<void>
 }
 

@@ -14,7 +14,8 @@ import type { Clock, Timer } from '@netkit/core'
 import { hold, release } from './keep-alive.ts'
 import { realTimers } from './originals.ts'
 
-type Run = (...args: unknown[]) => void
+/** What a timer runs. */
+export type TimerCallback = (...args: unknown[]) => void
 
 /** What `setTimeout` and `setInterval` return: as `NodeJS.Timeout`. */
 export class ProgramTimer implements Disposable {
@@ -112,7 +113,7 @@ export class ProgramTimers {
   }
 
   /** As `setTimeout`, or `setInterval`. */
-  set(run: Run, ms: unknown, args: readonly unknown[], repeats: boolean): ProgramTimer {
+  set(run: TimerCallback, ms: unknown, args: readonly unknown[], repeats: boolean): ProgramTimer {
     const inScope = AsyncResource.bind(() => run(...args))
     return new ProgramTimer(this, inScope, delayOf(ms), repeats)
   }
