@@ -49,7 +49,6 @@ import { Port } from './port.ts'
 import type { PortOptions, PortOwner } from './port.ts'
 import { Reassembly } from './reassembly.ts'
 import type { Role } from './role.ts'
-import type { Runnable } from '../tcp/environment.ts'
 import { Tcp } from './tcp.ts'
 import type { TcpFlow } from './tcp-flow.ts'
 import { Udp } from './udp.ts'
@@ -100,7 +99,6 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
   #framesSinceYield = 0
   #yielding = false
   #work: TurnWork[] = []
-  #unpolled: Runnable[] = []
   #dirty: Port[] = []
 
   constructor(options: EngineOptions) {
@@ -223,21 +221,6 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
     this.askForTurn()
   }
 
-  /** See `TcpEnvironment.afterPoll`. */
-  afterPoll(connection: Runnable): void {
-    this.#unpolled.push(connection)
-    if (this.#unpolled.length === 1) this.clock.yield(this.#pollBegins)
-  }
-
-  /** A macrotask comes before the next look at the links: it takes the one after it to know that they were looked at. */
-  readonly #pollBegins = (): void => this.clock.yield(this.#pollEnded)
-
-  readonly #pollEnded = (): void => {
-    const connections = this.#unpolled
-    this.#unpolled = []
-    for (const connection of connections) connection.polled()
-  }
-
   /** Output or work was made outside a batch: it is to be sent soon. */
   askForTurn(): void {
     if (this.#inBatch || this.#inTurn || this.#turnAsked || this.#yielding) return
@@ -335,6 +318,7 @@ export class Engine implements EngineContext, PortOwner, Solicitor {
   batchEnded(): void {
     this.#inBatch = false
     this.#run.end()
+    this.#delivered = undefined
     if (this.#framesSinceYield > FRAMES_PER_TURN) this.#yieldTurn()
     else if (!this.#yielding) this.#runTurn()
   }

@@ -34,6 +34,7 @@ import { InitialSequenceNumbers } from '../tcp/initial-sequence-numbers.ts'
 import { resetReply, SegmentIn } from '../tcp/segment.ts'
 import type { SynFields } from '../tcp/segment.ts'
 import { ClockTimerWheel } from '../timer-wheel.ts'
+import { AfterPoll } from './after-poll.ts'
 import type { EngineContext, TurnWork } from './context.ts'
 import { FlowTable } from './flow-table.ts'
 import type { FrameRun } from './frame-run.ts'
@@ -49,7 +50,6 @@ const { syn: SYN, ack: ACK, rst: RST } = TCP_FLAG
 /** What TCP asks of the engine's turns. */
 export interface Turns {
   inThisTurn(work: TurnWork): void
-  afterPoll(connection: Runnable): void
 }
 
 /** TCP of one engine. */
@@ -62,6 +62,7 @@ export class Tcp implements TcpEnvironment, FlowEngine {
   readonly flows: FlowTable
   readonly listeners: Listeners
   readonly #engine: EngineContext & Turns
+  readonly #afterPoll: AfterPoll
   readonly #view = new TcpView()
   readonly #segment = new SegmentIn()
   /** Of a RST. */
@@ -79,6 +80,7 @@ export class Tcp implements TcpEnvironment, FlowEngine {
   constructor(engine: EngineContext & Turns) {
     this.#engine = engine
     this.clock = engine.clock
+    this.#afterPoll = new AfterPoll(engine.clock)
     this.random = engine.random
     this.timers = new ClockTimerWheel(engine.clock, () => engine.lookAtClock())
     this.sequenceNumbers = new InitialSequenceNumbers(engine.clock, engine.random)
@@ -261,7 +263,7 @@ export class Tcp implements TcpEnvironment, FlowEngine {
   }
 
   afterPoll(connection: Runnable): void {
-    this.#engine.afterPoll(connection)
+    this.#afterPoll.add(connection)
   }
 
   scheduleFlow(flow: TcpFlow): void {

@@ -235,7 +235,7 @@ function armRetransmission(tcb: ControlBlock): void {
  * read once more and brought nothing for this flow.
  */
 function acknowledge(tcb: ControlBlock): void {
-  const stretch = Math.max(2 * tcb.mss, tcb.window.size * STRETCH_ACK_SHARE)
+  const stretch = Math.max(2 * tcb.mss, tcb.window.reach * STRETCH_ACK_SHARE)
   const wider = tcb.window.worthAnUpdate(tcb.rcvNxt, tcb.receiveBuffer.length, stretch)
   if (tcb.unacknowledged > 0 && !tcb.ackNow) {
     if (tcb.quickAcks > 0) {

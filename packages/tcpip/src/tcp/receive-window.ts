@@ -40,6 +40,11 @@ export class ReceiveWindow {
     return shift
   }
 
+  /** The most that may be open at once: the buffer, or what the header's field can say. */
+  get reach(): number {
+    return Math.min(this.size, 65_535 << this.shift)
+  }
+
   /** Where the edge could be with `held` bytes waiting: as far as there is room and the header's field can tell. */
   #target(next: number, held: number, shift: number): number {
     const free = Math.min(this.size - held, 65_535 << shift)
