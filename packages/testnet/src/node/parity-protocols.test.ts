@@ -196,8 +196,7 @@ describe.each(PLACES)('over %s', (_, make) => {
     const server = await listening(
       http.createServer((_request, response) => {
         response.writeHead(200, { 'content-length': 100 })
-        response.write('ten bytes.')
-        setTimeout(() => response.socket?.destroy(), 20)
+        response.write('ten bytes.', () => response.socket?.destroy())
       }),
     )
     const request = place.client(() =>

@@ -4,6 +4,8 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { text as textOf } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { listenAt, PLACES, portOf } from './places.ts'
 import type { Place } from './places.ts'
@@ -200,17 +202,19 @@ describe.each(PLACES)('over %s', (_, make) => {
   })
 
   it('destroying with bytes unread resets the peer', async () => {
-    const server = await listening(
-      net.createServer({ pauseOnConnect: true }, (socket) => {
-        // The bytes are in the kernel's buffer by then.
-        setTimeout(() => socket.destroy(), 50)
-      }),
-    )
+    const server = await listening(net.createServer({ pauseOnConnect: true }))
+    const accepted = once(server, 'connection') as Promise<[Socket]>
     const socket = connected(server)
-    socket.write('never read')
     const failed = new Promise<Error>((resolve) => {
       socket.once('error', resolve)
     })
+    const [peer] = await accepted
+    await promisify(socket.write.bind(socket) as (bytes: string, done: () => void) => void)(
+      'never read',
+    )
+    // Written is not arrived, quite.
+    await setImmediate()
+    peer.destroy()
     expect(await failed).toMatchObject({ code: 'ECONNRESET' })
   })
 
