@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   qemu-system-x86 seabios      # the VM; v86's BIOS
   linux-image-cloud-amd64      # the guest's kernel; unpacked by QEMU guests, never booted here
-  busybox-static bash          # the guest's programs
+  busybox-static bash python3  # the guest’s programs
   iproute2 util-linux mount    # ip, ss, nstat; unshare, nsenter
   iputils-ping                 # pings of the world, by the host for its guests
   tshark                       # an independent reader of captures

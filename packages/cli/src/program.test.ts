@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -54,6 +54,9 @@ describe('wrong options: status 2, an error that names the option, nothing start
     [['gateway', '--qemu', 'x', '--publish', '99999:80'], '99999'],
     [['gateway', '--qemu', 'x', '--subnet', '10.0.0.0/33'], "'10.0.0.0/33' is not a block"],
     [['gateway', '--qemu', 'x', '--subnet', '192.168.65.0/30'], 'need at least a /29'],
+    [['gateway', '--qemu', 'x', '--subnet', '127.0.0.0/24'], 'lies in 127.0.0.0/8'],
+    [['gateway', '--qemu', ''], 'an empty path names no socket'],
+    [['gateway', '--qemu', 'x', 'y'], 'too many arguments'],
     [['up', '--guest', 'toaster'], 'Allowed choices are auto, qemu, v86, scripted'],
     [['fly'], "unknown command 'fly'"],
   ])('%j', async (argv, message) => {
@@ -90,6 +93,66 @@ describe('wrong options: status 2, an error that names the option, nothing start
     const { code, stderr } = await netkit('gateway', '--qemu', join(folder, 'none', 'n.sock'))
     expect(stderr).toContain(join(folder, 'none', 'n.sock'))
     expect(code).toBe(2)
+  })
+
+  test('a socket path in a folder one may not write to', async () => {
+    const closed = join(folder, 'closed')
+    await mkdir(closed, { mode: 0o500 })
+    // Root may write everywhere: it steps down to nobody meanwhile.
+    const root = process.geteuid?.() === 0
+    if (root) await chmod(folder, 0o755)
+    if (root) process.seteuid?.(65_534)
+    try {
+      const { code, stderr } = await netkit('gateway', '--qemu', join(closed, 'n.sock'))
+      expect(stderr).toContain(closed)
+      expect(stderr).toContain('not writable')
+      expect(code).toBe(2)
+    } finally {
+      if (root) process.seteuid?.(0)
+    }
+  })
+
+  test.each([
+    ['--qemu', 'not a socket'],
+    ['--control', 'not a socket'],
+    ['--pcap', 'EISDIR'],
+    ['--policy', 'could not be read'],
+  ])('%s with the name of a folder, which stays as it is', async (option, message) => {
+    const taken = join(folder, 'taken')
+    await mkdir(taken)
+    const others = option === '--qemu' ? [] : ['--qemu', join(folder, 'n.sock')]
+    const { code, stderr } = await netkit('gateway', ...others, option, taken)
+    expect(stderr).toContain(taken)
+    expect(stderr).toContain(message)
+    expect(code).toBe(2)
+    expect((await stat(taken)).isDirectory()).toBe(true)
+  })
+
+  test('a socket path with the name of a file, which stays as it is', async () => {
+    const path = join(folder, 'letter')
+    await writeFile(path, 'dear me')
+    const { code, stderr } = await netkit('gateway', '--qemu', path)
+    expect(stderr).toContain(`${path}: a file that is not a socket has this name`)
+    expect(code).toBe(2)
+    expect(await readFile(path, 'utf8')).toBe('dear me')
+  })
+
+  test('a published port that is taken, and an address that the host does not have', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as AddressInfo
+    for (const publish of [`127.0.0.1:${port}:80`, `192.0.2.99:${port}:80`]) {
+      const { code, stderr } = await netkit(
+        'gateway',
+        '--qemu',
+        join(folder, 'n'),
+        '--publish',
+        publish,
+      )
+      expect(stderr).toContain(publish.replace(/:80$/, '/tcp'))
+      expect(code).toBe(2)
+    }
+    other.close()
   })
 
   test('a socket path that somebody listens on is left to them', async () => {

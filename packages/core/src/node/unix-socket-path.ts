@@ -14,9 +14,13 @@ export function isSocketFile(path: string): boolean {
 /**
  * Refuses a path the kernel would cut off silently, or refuse without saying why.
  *
- * @throws SocketError `ENAMETOOLONG`; for `listen` also `ENOENT` or `ENOTDIR` when there is no such directory.
+ * @throws SocketError `EINVAL` for none at all, `ENAMETOOLONG`; for `listen` also `ENOENT` or `ENOTDIR` when there is no such directory.
  */
 export function checkSocketPath(path: string, syscall: 'listen' | 'connect'): void {
+  if (path === '') {
+    const reason = 'an empty path names no socket; write one, such as /tmp/net.sock'
+    throw socketError('EINVAL', { syscall, address: path, reason })
+  }
   if (!isSocketFile(path)) return
   const length = Buffer.byteLength(path)
   if (length > SOCKET_PATH_BYTES) {

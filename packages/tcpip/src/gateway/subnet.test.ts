@@ -26,6 +26,9 @@ describe('an explicit subnet', () => {
     ['0.0.0.0/0', [], 'NETKIT_SUBNET_SIZE'],
     ['fd00::/64', [], 'NETKIT_CIDR_INVALID'],
     ['192.168.65', [], 'NETKIT_CIDR_INVALID'],
+    ['127.0.0.0/24', [], 'NETKIT_CIDR_INVALID'],
+    ['224.0.0.0/24', [], 'NETKIT_CIDR_INVALID'],
+    ['0.1.0.0/24', [], 'NETKIT_CIDR_INVALID'],
   ])('%s on a host with %j is refused: %s', (asked, host, code) => {
     expect(() => chooseSubnet(asked, host)).toThrow(expect.objectContaining({ code }))
   })

@@ -69,6 +69,9 @@ export function chooseSubnet(asked: string | undefined, hostPrefixes: readonly s
   )
 }
 
+/** "This network", loopback and multicast (RFC 6890): Linux takes none of them for an interface. */
+const NO_GUESTS = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4'].map((text) => Cidr.parse(text))
+
 /** Parses and checks the guests' subnet. */
 export function guestSubnet(text: string): Cidr {
   const subnet = Cidr.parse(text)
@@ -82,6 +85,13 @@ export function guestSubnet(text: string): Cidr {
     throw new NetkitError(
       'NETKIT_SUBNET_SIZE',
       `subnet: ${subnet.toString()} does not suit. Gateway, host alias and a guest need at least a /${LONGEST_PREFIX}; the largest subnet is a /${SHORTEST_PREFIX}.`,
+    )
+  }
+  const special = NO_GUESTS.find((block) => block.overlaps(subnet))
+  if (special) {
+    throw new NetkitError(
+      'NETKIT_CIDR_INVALID',
+      `subnet: ${subnet.toString()} lies in ${special.toString()}, whose addresses no guest can have. Choose a private one, such as ${DEFAULT_SUBNET}.`,
     )
   }
   return subnet
