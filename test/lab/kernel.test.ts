@@ -23,6 +23,9 @@ const CONNECTIONS = 10_000
 /** Open at the same time: fewer than netkit lets a guest have, and enough to re-use every table. */
 const BATCH = 500
 
+/** Half-open connections that netkit lets a guest have with one destination (`limits.ts` of tcpip). */
+const HALF_OPEN_PER_DESTINATION = 256
+
 /** Documentation addresses (RFC 5737), to which the policy has an answer. */
 const PROHIBITED = '203.0.113.1'
 const SILENT = '203.0.113.2'
@@ -116,6 +119,53 @@ for batch in range(${CONNECTIONS / BATCH}):
         s.close()
 print(good)`)
     expect(Number(good)).toBe(CONNECTIONS)
+    await expect.poll(flows, { timeout: 60_000 }).toBe(0)
+    await expect.poll(descriptors, { timeout: 60_000 }).toBeLessThanOrEqual(before)
+  })
+
+  test('65,535 half-open connections, then a RST for each: flows and descriptors are as before, a flow beside them lives', async () => {
+    await using echo = await hostServices.echo('ipv4')
+    await using flooded = await hostServices.echo('ipv4')
+    await expect.poll(flows).toBe(0)
+    const before = await descriptors()
+    const snapshot = () => network.gateway.snapshot().guests[0]
+    const droppedBefore = snapshot()?.stats.dropped ?? {}
+    const risen = (reason: 'tcp-destination-limit' | 'tcp-no-flow'): number =>
+      (snapshot()?.stats.dropped[reason] ?? 0) - (droppedBefore[reason] ?? 0)
+    // From an address that the kernel does not have, or it would refuse the SYN-ACKs itself.
+    const stranger = network.gateway.address.replace(/\d+$/, '77')
+    const said = await python(`
+import socket, struct
+beside = socket.create_connection(('${alias}', ${echo.port}), 30)
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+src, dst = socket.inet_aton('${stranger}'), socket.inet_aton('${alias}')
+def checksum(data):
+    total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def send(port, seq, flags):
+    tcp = struct.pack('!HHIIBBHHH', port, ${flooded.port}, seq, 0, 5 << 4, flags, 65535, 0, 0)
+    total = checksum(src + dst + struct.pack('!HH', 6, 20) + tcp)
+    packet = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 40, 0, 0, 64, 6, 0, src, dst) + tcp[:16] + struct.pack('!H', total) + tcp[18:]
+    raw.sendto(packet, ('${alias}', 0))
+echoed = 0
+def flood(ahead, flags):
+    global echoed
+    for port in range(1, 65536):
+        send(port, port + ahead, flags)
+        # No faster than the other end reads: a cable's queue would drop the rest.
+        if port % 2000 == 0:
+            beside.sendall(b'still there')
+            echoed += beside.recv(64) == b'still there'
+flood(0, 2)
+flood(1, 4)
+print(echoed)`)
+    expect(said).toBe('64')
+    // What was over the bound was dropped, and counted: the SYNs, and later the RSTs.
+    const over = 65_535 - HALF_OPEN_PER_DESTINATION
+    expect(risen('tcp-destination-limit')).toBe(over)
+    expect(risen('tcp-no-flow')).toBe(over)
+    await expect.poll(() => snapshot()?.halfOpen).toBe(0)
     await expect.poll(flows, { timeout: 60_000 }).toBe(0)
     await expect.poll(descriptors, { timeout: 60_000 }).toBeLessThanOrEqual(before)
   })
