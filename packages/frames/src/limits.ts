@@ -107,3 +107,9 @@ export const DGRAM_CONNECT_RETRY_MS = 100
 export const DGRAM_SEND_BUFFER_BYTES: number = 1024 * 1024
 /** See `DGRAM_SEND_BUFFER_BYTES`. */
 export const DGRAM_RECEIVE_BUFFER_BYTES: number = 4 * 1024 * 1024
+
+/**
+ * Frames that the kernel holds for a TAP until this process reads them. Its own 500 are fewer than one guest sends in the
+ * milliseconds for which a busy process is not scheduled. What is above is dropped: data come again, a RST never does.
+ */
+export const TAP_QUEUE_FRAMES = 10_000

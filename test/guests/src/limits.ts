@@ -36,12 +36,6 @@ export const BULK_TIMEOUT_MS = 180_000
 /** How long making a network namespace may take; it is a matter of milliseconds on a machine that is not stuck. */
 export const NAMESPACE_TIMEOUT_MS = 10_000
 
-/**
- * Frames that a namespace's TAP holds until this process reads them. The kernel's 500 are fewer than one guest sends in the
- * milliseconds for which a busy process is not scheduled; what is above is dropped, and a RST is never sent again.
- */
-export const TAP_QUEUE_FRAMES = 10_000
-
 /** Memory of a QEMU guest with a container engine, in MiB: dockerd and containerd take 250, the rest is for containers. */
 export const ENGINE_MEMORY_MIB = 1024
 

@@ -20,9 +20,9 @@ import { join } from 'node:path'
 import { openTap } from '@netkit/frames/tap'
 import { guestGone, guestTimeout, guestUnavailable, type LinuxGuest } from '../guest.ts'
 import { UDHCPC_SCRIPT } from '../linux/guest-scripts.ts'
-import { EXEC_TIMEOUT_MS, NAMESPACE_TIMEOUT_MS, TAP_QUEUE_FRAMES } from '../limits.ts'
+import { EXEC_TIMEOUT_MS, NAMESPACE_TIMEOUT_MS } from '../limits.ts'
 import { findProgram } from '../qemu/qemu-files.ts'
-import { asExecResult, requireCommand, runCommand } from '../run-command.ts'
+import { asExecResult, runCommand } from '../run-command.ts'
 
 /** Options of `netnsGuest`. */
 export interface NetnsOptions {
@@ -114,12 +114,6 @@ export async function netnsGuest(options: NetnsOptions = {}): Promise<NetnsGuest
     const pid = Number(children.trim().split(' ')[0])
     const { mtu = 1500 } = options
     const link = await openTap({ name: 'eth0', netns: `/proc/${pid}/ns/net`, mtu })
-    const enter = ['-t', String(pid), '-n', '-m', '-p']
-    await requireCommand(
-      'nsenter',
-      [...enter, 'sh', '-c', `echo ${TAP_QUEUE_FRAMES} >/sys/class/net/eth0/tx_queue_len`],
-      { timeoutMs: NAMESPACE_TIMEOUT_MS },
-    )
     const environment = {
       PATH: [
         join(folder, 'bin'),
@@ -144,7 +138,7 @@ export async function netnsGuest(options: NetnsOptions = {}): Promise<NetnsGuest
       async exec(script, { timeoutMs = EXEC_TIMEOUT_MS } = {}) {
         const result = await runCommand(
           'nsenter',
-          [...enter, 'bash', '-c', `exec 2>&1\n${script}`],
+          ['-t', String(pid), '-n', '-m', '-p', 'bash', '-c', `exec 2>&1\n${script}`],
           { env: environment, timeoutMs },
         )
         if (result.timedOut)
