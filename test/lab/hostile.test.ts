@@ -29,6 +29,13 @@ const MANY = 1000
 const ipFrame = (bytes: Buffer, mac: Buffer = VM_MAC): Buffer =>
   ethernet(BROADCAST_MAC, mac, ETHERTYPE.ipv4, bytes)
 
+/** A client's message, in its datagram and packet. */
+function dhcpFrom(payload: Buffer): Buffer {
+  const datagram = udp('0.0.0.0', '255.255.255.255', { fromPort: 68, toPort: 67, payload })
+  const addresses = { from: '0.0.0.0', to: '255.255.255.255' }
+  return ipv4({ ...addresses, protocol: PROTOCOL.udp, payload: datagram }, 1)
+}
+
 describe('a hostile VM on a unix socket', () => {
   let network: LabNetwork
   let link: FrameLink
@@ -227,13 +234,7 @@ describe('a hostile VM on a unix socket', () => {
       async run(vm) {
         for (let i = 0; i < MANY; i++) {
           const mac = Buffer.concat([Buffer.from([2]), randomBytes(5)])
-          const payload = dhcpMessage(MESSAGE.discover, i, mac, [])
-          const datagram = udp('0.0.0.0', '255.255.255.255', { fromPort: 68, toPort: 67, payload })
-          const discover = ipv4(
-            { from: '0.0.0.0', to: '255.255.255.255', protocol: PROTOCOL.udp, payload: datagram },
-            i,
-          )
-          await vm.frame(ipFrame(discover, mac))
+          await vm.frame(ipFrame(dhcpFrom(dhcpMessage(MESSAGE.discover, i, mac, [])), mac))
         }
       },
     },
@@ -243,6 +244,56 @@ describe('a hostile VM on a unix socket', () => {
       async run(vm) {
         await vm.frame(arpRequest(network.gateway, ip))
         await vm.frame(ipFrame(packet(PROTOCOL.udp, Buffer.alloc(8), network.gateway)))
+      },
+    },
+    {
+      name: 'the neighbour’s MAC address and IP address claimed',
+      counted: true,
+      async run(vm) {
+        const { macs = [] } =
+          network.composition.gateway.snapshot().guests.find(({ name }) => name === 'neighbour') ??
+          {}
+        const mac = Buffer.from((macs[0] ?? '').replaceAll(':', ''), 'hex')
+        const { ip: theirs } = await neighbour.tools.lease()
+        for (let i = 0; i < MANY; i++) {
+          await vm.frame(arpRequest(theirs, network.gateway, mac))
+          await vm.frame(arpRequest(theirs, network.gateway))
+          await vm.frame(ipFrame(packet(PROTOCOL.udp, Buffer.alloc(8), theirs)))
+        }
+      },
+    },
+    {
+      name: 'a good SYN and a good DISCOVER, cut at every byte',
+      counted: true,
+      async run(vm) {
+        const to = network.hostAlias
+        const fields = { fromPort: 5, toPort: 1, seq: 1, ack: 0, flags: 2, window: 65_535 }
+        const segment = tcp(ip, to, { ...fields, payload: Buffer.alloc(0) })
+        const syn = ipFrame(ipv4({ from: ip, to, protocol: PROTOCOL.tcp, payload: segment }, 1))
+        const discover = ipFrame(dhcpFrom(dhcpMessage(MESSAGE.discover, 1, VM_MAC, [])))
+        for (const whole of [syn, discover])
+          for (let length = 14; length < whole.length; length++)
+            await vm.frame(whole.subarray(0, length))
+      },
+    },
+    {
+      name: 'DHCP options that lie about their length',
+      counted: true,
+      async run(vm) {
+        const good = dhcpMessage(MESSAGE.discover, 1, VM_MAC, [])
+        for (const options of [
+          '35',
+          '3501',
+          '35ff01',
+          '350001',
+          '3204c0a8',
+          '34ff03',
+          '00'.repeat(300),
+        ]) {
+          // Behind the cookie, without an end.
+          const head = good.subarray(0, 240)
+          await vm.frame(ipFrame(dhcpFrom(Buffer.concat([head, Buffer.from(options, 'hex')]))))
+        }
       },
     },
     {
