@@ -12,7 +12,8 @@ packages=(
   tshark                       # an independent reader of captures
   xz-utils zstd                # compressed kernel modules of newer kernels
   bind9-dnsutils dnsmasq-base  # dig; the name server of a host
-  gcc libc6-dev musl-tools hey # the resolvers of two C libraries and of Go
+  gcc libc6-dev                # the helper for low ports, and a small server for the guest
+  musl-tools hey               # the resolvers of another C library, and of Go
   dnsperf                      # load for the resolver's benchmark
   mmdebstrap curl e2fsprogs    # the Docker engine's tree and disk, made at their first use; asking whether it answers
   openssl                      # certificates for its API on TCP
