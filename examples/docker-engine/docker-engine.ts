@@ -10,6 +10,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { createGuestNetwork, enginePortRange, serveEngine } from '@netkit/guestnet'
 import { ENGINE_IMAGE, engineMissing, startEngineGuest } from '@netkit/guests'
@@ -60,7 +61,13 @@ const folder = await mkdtemp(join(tmpdir(), 'netkit-example-'))
   // From the host into a container.
   await docker('run', '-d', '--name', 'web', '-p', '80', ENGINE_IMAGE, 'httpd', '-f', '-h', '/www')
   const port = /:(\d+)$/m.exec(await docker('port', 'web', '80/tcp'))?.[1]
-  const page = await (await fetch(`http://127.0.0.1:${port}/`)).text()
+  // It is published when run returns; the server in the container takes a moment to listen.
+  let page = ''
+  while (page === '')
+    page = await fetch(`http://127.0.0.1:${port}/`).then(
+      (answer) => answer.text(),
+      () => setTimeout(50, ''),
+    )
   console.log(`127.0.0.1:${port} says: ${page.trim()}`)
   assert.equal(page, 'published\n')
   console.log(

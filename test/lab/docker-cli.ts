@@ -1,6 +1,7 @@
 /** The real docker command, and the engine it is used with. */
 
 import { execFile } from 'node:child_process'
+import { vi } from 'vitest'
 import { engineMissing, startEngineGuest } from '@netkit/guests'
 import type { EngineGuest, EngineGuestOptions } from '@netkit/guests'
 
@@ -52,4 +53,10 @@ function dockerCommand({ client }: EngineGuest): Docker {
       child.stdin?.on('error', () => {})
       child.stdin?.end(input)
     })
+}
+
+/** What a container's server says at a published port, once it listens: until then the guest resets. */
+export function pageAt(port: number): Promise<string> {
+  const ask = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/`)).text()
+  return vi.waitFor(ask, { timeout: 30_000, interval: 50 })
 }

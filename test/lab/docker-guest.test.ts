@@ -14,15 +14,12 @@ import type { GuestEngine } from '@netkit/guestnet'
 import { ENGINE_IMAGE } from '@netkit/guests'
 import type { EngineGuest } from '@netkit/guests'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { engineUnavailable, startLabEngine } from './docker-cli.ts'
+import { engineUnavailable, pageAt, startLabEngine } from './docker-cli.ts'
 import type { CommandResult } from './docker-cli.ts'
 import { labNetwork, type LabNetwork } from './lab-network.ts'
 import { unless } from './skip-reason.ts'
 
 const missing = await engineUnavailable()
-
-const page = async (port: number): Promise<string> =>
-  (await fetch(`http://127.0.0.1:${port}/`)).text()
 
 /** In a container: who answers as an engine at `host`? */
 const ask = (host: string): string[] => [
@@ -72,9 +69,9 @@ describe('an engine behind the gateway', unless(missing), () => {
     const run = ['run', '-d', '--name', 'web', '-p', '80', ENGINE_IMAGE]
     expect(await docker(...run, 'httpd', '-f', '-p', '80', '-h', '/www')).toMatchObject({ code: 0 })
     const port = await portOf('web')
-    expect(await page(port)).toBe('published\n')
+    expect(await pageAt(port)).toBe('published\n')
     await docker('rm', '-f', 'web')
-    await expect(page(port)).rejects.toThrow('fetch failed')
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed')
   })
 
   test('an address of the host’s is bound there alone, and is what clients read', async () => {
@@ -89,7 +86,7 @@ describe('an engine behind the gateway', unless(missing), () => {
     expect((await docker('inspect', '--format', '{{.Config.Labels}}', 'web')).stdout).toBe(
       'map[]\n',
     )
-    expect(await page(port)).toBe('published\n')
+    expect(await pageAt(port)).toBe('published\n')
     await expect(fetch(`http://[::1]:${port}/`)).rejects.toThrow('fetch failed')
     await docker('rm', '-f', 'web')
   })
@@ -103,8 +100,8 @@ describe('an engine behind the gateway', unless(missing), () => {
     expect(await docker(...run, 'httpd', '-f', '-p', '80', '-h', '/www')).toMatchObject({ code: 0 })
     const port = await portOf('web')
     expect(port).toBeGreaterThan(first)
-    expect(await page(port)).toBe('published\n')
-    expect(await page(first)).toBe('not a container\n')
+    expect(await pageAt(port)).toBe('published\n')
+    expect(await pageAt(first)).toBe('not a container\n')
     await docker('rm', '-f', 'web')
     taken.closeAllConnections()
     taken.close()

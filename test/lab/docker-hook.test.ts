@@ -13,7 +13,7 @@ import { enginePortRange } from '@netkit/guestnet'
 import { ENGINE_IMAGE } from '@netkit/guests'
 import type { EngineGuest } from '@netkit/guests'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { engineUnavailable, startLabEngine } from './docker-cli.ts'
+import { engineUnavailable, pageAt, startLabEngine } from './docker-cli.ts'
 import type { CommandResult } from './docker-cli.ts'
 import { labNetwork, type LabNetwork } from './lab-network.ts'
 import { unless } from './skip-reason.ts'
@@ -77,7 +77,7 @@ describe('an engine that asks for its ports', unless(missing), () => {
   test('has them on the host before the container starts, and gives them back', async () => {
     expect(await run('80')).toMatchObject({ code: 0, stderr: '' })
     const port = Number(/:(\d+)$/m.exec((await docker('port', 'web', '80/tcp')).stdout)?.[1])
-    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('published\n')
+    expect(await pageAt(port)).toBe('published\n')
     expect(hook.ports().map(({ parentPort }) => parentPort)).toContain(port)
     await docker('rm', '-f', 'web')
     expect(hook.ports()).toEqual([])
@@ -96,7 +96,7 @@ describe('an engine that asks for its ports', unless(missing), () => {
     taken.close()
     await once(taken, 'close')
     expect(await docker('start', 'web')).toMatchObject({ code: 0 })
-    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('published\n')
+    expect(await pageAt(port)).toBe('published\n')
     await docker('rm', '-f', 'web')
   })
 
@@ -107,7 +107,7 @@ describe('an engine that asks for its ports', unless(missing), () => {
     await docker('kill', 'web')
     await docker('start', 'web')
     const port = Number(/:(\d+)$/m.exec((await docker('port', 'web', '80/tcp')).stdout)?.[1])
-    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('published\n')
+    expect(await pageAt(port)).toBe('published\n')
     await docker('rm', '-f', 'web')
     expect(hook.ports()).toEqual([])
   })

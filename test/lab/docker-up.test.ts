@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { join } from 'node:path'
 import { ENGINE_IMAGE, qemuEngineMissing, runCommand } from '@netkit/guests'
 import { afterEach, describe, expect, test } from 'vitest'
-import { engineUnavailable } from './docker-cli.ts'
+import { engineUnavailable, pageAt } from './docker-cli.ts'
 import { unless } from './skip-reason.ts'
 
 const missing = {
@@ -76,7 +76,7 @@ describe.each(['auto', 'qemu'] as const)('netkit up --docker --guest %s', (kind)
       ])
       const port = /:(\d+)$/m.exec(await run(['port', 'web', '80/tcp']))?.[1]
       const url = `http://127.0.0.1:${port}/`
-      expect(await (await fetch(url)).text()).toBe('published\n')
+      expect(await pageAt(Number(port))).toBe('published\n')
       expect(
         await run(['run', '--rm', ENGINE_IMAGE, 'nslookup', '-type=a', 'host.docker.internal.']),
       ).toContain('192.168.')

@@ -57,7 +57,7 @@ export class GuestDialer implements Dialer, Binder {
   }
 }
 
-/** Dials as a guest would: what is in the guests' subnet is there, everything else goes out through the policy. */
+/** Dials as the host's user wants to see the guests' world: what is in their subnet is there, everything else goes out through the policy. */
 export class OutwardDialer implements Dialer {
   readonly #gateway: Gateway
   readonly #egress: GuardedNetwork
@@ -68,7 +68,7 @@ export class OutwardDialer implements Dialer {
   }
 
   connect(to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
-    return (this.#isInside(to) ? this.#gateway.network : this.#egress).connect(to, options)
+    return (this.isInside(to) ? this.#gateway.network : this.#egress).connect(to, options)
   }
 
   /** What would happen to a flow: guests are reached, the gateway's own services through the proxy are not. */
@@ -76,7 +76,7 @@ export class OutwardDialer implements Dialer {
     ...[protocol, to, origin]: Parameters<GuardedNetwork['explain']>
   ): ReturnType<GuardedNetwork['explain']> {
     const explained = await this.#egress.explain(protocol, to, origin)
-    if (!this.#isInside(to)) return explained
+    if (!this.isInside(to)) return explained
     const { address, address6 } = this.#gateway
     const isOwn = isIpEndpoint(to) && (to.ip === address || to.ip === address6)
     const verdict = isOwn
@@ -85,8 +85,34 @@ export class OutwardDialer implements Dialer {
     return { flow: explained.flow, verdict }
   }
 
-  #isInside(to: Endpoint): boolean {
+  protected isInside(to: Endpoint): boolean {
     const { subnet, hostAlias } = this.#gateway
     return isIpEndpoint(to) && to.ip !== hostAlias && Cidr.parse(subnet).contains(to.ip)
   }
 }
+
+/**
+ * Dials for guests that ask netkit's proxy, and never into their own subnet: what netkit dials there comes from the gateway's address,
+ * which a guest may trust with what none of its containers may open, such as its engine's API. Guests reach each other directly.
+ */
+export class ProxiedDialer extends OutwardDialer {
+  override async connect(to: Endpoint, options?: ConnectOptions): Promise<ByteStream> {
+    if (!this.isInside(to) || !isIpEndpoint(to)) return super.connect(to, options)
+    const where = { syscall: 'connect', address: to.ip, port: to.port, reason: INSIDE.reason }
+    throw Object.assign(socketError('EACCES', where), { rule: INSIDE.rule, reply: 'reset' })
+  }
+
+  override async explain(
+    ...[protocol, to, origin]: Parameters<GuardedNetwork['explain']>
+  ): ReturnType<GuardedNetwork['explain']> {
+    const explained = await super.explain(protocol, to, origin)
+    if (!this.isInside(to)) return explained
+    return { ...explained, verdict: INSIDE }
+  }
+}
+
+const INSIDE = {
+  allow: false,
+  rule: 'netkit:inside',
+  reason: 'guests reach each other directly, not through the proxy; put their subnet into no_proxy',
+} as const

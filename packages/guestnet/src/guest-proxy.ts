@@ -9,7 +9,7 @@ import { createProxyServer, hostProxySources } from '@netkit/proxy'
 import type { Authenticator, DecisionSource, ProxyServer } from '@netkit/proxy'
 import type { Gateway } from '@netkit/tcpip'
 import { guestAt } from './guest-at.ts'
-import { OutwardDialer } from './guest-dialer.ts'
+import { ProxiedDialer } from './guest-dialer.ts'
 
 /** The port of the proxy, as in Docker Desktop. */
 export const GUEST_PROXY_PORT = 3128
@@ -63,7 +63,7 @@ export async function serveGuestProxy(
       ? await hostProxySources({ resolver, clock })
       : undefined
   const server = createProxyServer({
-    network: new OutwardDialer(gateway, egress),
+    network: new ProxiedDialer(gateway, egress),
     resolver,
     sources: options.sources ?? settings?.sources ?? [],
     checkNames: options.checkNames ?? (() => parts.policy.byName ?? false),
