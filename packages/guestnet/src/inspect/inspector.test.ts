@@ -141,6 +141,7 @@ describe('who may look', () => {
       socket.resume().on('close', () => resolve())
     })
     expect((await get(site, `/${site.token}/%zz`)).status).toBe(404)
+    expect((await get(site, '//')).status).toBe(400)
     expect((await get(site, `/${site.token}/snapshot`)).status).toBe(200)
   })
 

@@ -175,7 +175,10 @@ class Site {
     if (!names.includes(request.headers.host?.toLowerCase() ?? ''))
       return refuse(403, `This page is at http://${names[0]} and answers to no other name.`)
     if (request.method !== 'GET') return refuse(405, 'Only GET is served here.')
-    const url = new URL(request.url ?? '/', 'http://127.0.0.1')
+    const { url: target = '/' } = request
+    // `GET //` is a request that parses and a URL that does not.
+    if (!URL.canParse(target, 'http://127.0.0.1')) return refuse(400, 'That is no path.')
+    const url = new URL(target, 'http://127.0.0.1')
     const path = this.#within(url, request)
     if (path === undefined)
       return refuse(404, 'Nothing is here without the token that netkit printed with the address.')
