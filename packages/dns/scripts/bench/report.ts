@@ -1,6 +1,6 @@
 /** From measured figures to the page: beside each, the bar that it is held to. */
 
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import type { UdpRound } from './udp.ts'
 
 /** What `in-process.ts` measures. */
@@ -64,7 +64,8 @@ export function page({ inProcess, udp, rounds, seconds }: Measured): string {
 
 <!-- Written by packages/dns/scripts/bench/main.ts; do not edit. -->
 
-On ${cpus().length} × ${model}, Node ${process.versions.node}.
+On ${cpus().length} × ${model}, Node ${process.versions.node}. The machine's load while it was measured: ${loadavg()[0]?.toFixed(1)}, of which the measurement itself
+is 2; with more, the rates say little, and CPU time grows with what others put into the caches.
 
 ## In process
 
