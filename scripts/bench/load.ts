@@ -3,7 +3,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { residentBytes, start } from './namespaces.ts'
+import { residentBytes, start, untilListening } from './namespaces.ts'
 import { withStack, type Rig, type RigOptions } from './rig.ts'
 import type { Figures } from './results.ts'
 import type { Stack } from './stacks.ts'
@@ -22,6 +22,7 @@ async function serve<T>(
 ): Promise<T> {
   return withStack(stack, options, async (rig) => {
     start(rig.hostNamespace, rig.log, {}, options.load, 'serve', port)
+    await untilListening(rig.hostNamespace, port)
     const client = async (...args: string[]): Promise<Record<string, number>> => {
       const { stdout } = await promisify(execFile)(
         'nsenter',
@@ -35,7 +36,7 @@ async function serve<T>(
         number
       >
     }
-    // The first packets wait for ARP, and for the server to listen.
+    // The first packets wait for ARP.
     for (let tries = 0; tries < 20; tries++) {
       const { failed, count } = await client('rr', 'tcp', rig.host, port, '0.2').catch(() => ({
         failed: 1,

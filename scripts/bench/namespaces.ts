@@ -107,6 +107,13 @@ export function untilFile(path: string): Promise<void> {
   return until(path, 15_000, () => existsSync(path))
 }
 
+/** Waits until somebody listens on a TCP port in a namespace. */
+export function untilListening(namespace: string, port: string): Promise<void> {
+  return until(`a listener on port ${port}`, 15_000, () =>
+    run(namespace, 'ss', '-Hltn').includes(`:${port} `),
+  )
+}
+
 function fieldsOfStat(pid: string): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

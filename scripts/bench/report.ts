@@ -63,8 +63,8 @@ function table(
         }),
     )
   return [
-    `| ${withMtu ? 'MTU | ' : ''}stack | ${columns.map(({ title }) => title).join(' | ')} |`,
-    `|${withMtu ? '---|' : ''}---|${columns.map(() => '---:|').join('')}`,
+    `| ${withMtu ? 'MTU | ' : ''}stack | ${columns.map(({ title }) => title).join(' | ')} | rounds |`,
+    `|${withMtu ? '---|' : ''}---|${columns.map(() => '---:|').join('')}---:|`,
     ...rows.map(([mtu, stack]) => {
       const row = columns.map(({ figure, digits }) => {
         const values = valuesOf(mtu, stack, figure)
@@ -78,7 +78,10 @@ function table(
         })
         return `${middle.toFixed(digits)} (${median(ratios)?.toFixed(2) ?? '–'})`
       })
-      return `| ${withMtu ? `${mtu} | ` : ''}${stack} | ${row.join(' | ')} |`
+      const ran = measurements.filter(
+        (m) => m.group === group && m.mtu === mtu && m.stack === stack && m.failure === undefined,
+      )
+      return `| ${withMtu ? `${mtu} | ` : ''}${stack} | ${row.join(' | ')} | ${ran.length} |`
     }),
   ]
 }
@@ -102,7 +105,7 @@ export function benchmarkPage(
     '',
     '<!-- Written by scripts/bench/main.ts; do not edit. -->',
     '',
-    `${rounds('tcp')} interleaved rounds for TCP, ${rounds('latency')} for the rest, ${options.seconds} s per cell after ${options.warmUp} s of warm-up in each direction, on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown CPU'}, Node ${process.versions.node}.`,
+    `${rounds('tcp')} interleaved rounds for TCP (fewer for some stacks: the last column of a table says how many), ${rounds('latency')} for the rest, ${options.seconds} s per cell after ${options.warmUp} s of warm-up in each direction, on ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown CPU'}, Node ${process.versions.node}.`,
     'A network namespace is the guest: its kernel sends frames through a TAP and a unix socket in QEMU’s framing to the stack under test, which dials the',
     'host namespace’s loopback. Both kernels use CUBIC. Load and stack share the cores, so absolute rates are bounded by the machine: judge by CPU and by the',
     'ratios. Where netkit’s time goes, and what was tried, is in [performance.md](performance.md).',

@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { addNamespace, cleanUp, cpuSeconds, run, start, until } from './namespaces.ts'
+import { addNamespace, cleanUp, cpuSeconds, start, untilListening } from './namespaces.ts'
 import type { Figures } from './results.ts'
 
 const SERVER = '5201'
@@ -37,7 +37,8 @@ export async function measureSplice(
     addNamespace(namespace, { uplink: false })
     start(namespace, log, {}, 'iperf3', '-s', '-p', SERVER)
     const splicer = start(namespace, log, {}, program, ...args)
-    await until(name, 10_000, () => run(namespace, 'ss', '-Hltn').includes(`:${FORWARDER} `))
+    await untilListening(namespace, SERVER)
+    await untilListening(namespace, FORWARDER)
     const measure = async (seconds: number): Promise<{ rate: number; cpu: number }> => {
       const before = cpuSeconds(splicer)
       const { stdout } = await promisify(execFile)('nsenter', [

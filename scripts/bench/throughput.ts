@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { cpuSeconds, start } from './namespaces.ts'
+import { cpuSeconds, start, untilListening } from './namespaces.ts'
 import { withStack, type Rig, type RigOptions } from './rig.ts'
 import type { Figures } from './results.ts'
 import type { Stack } from './stacks.ts'
@@ -30,6 +30,7 @@ export async function measureThroughput(
 ): Promise<Figures> {
   return withStack(stack, options, async (rig) => {
     start(rig.hostNamespace, rig.log, {}, 'iperf3', '-s', '-p', iperfPort)
+    await untilListening(rig.hostNamespace, iperfPort)
     const figures: Figures = {}
     let warm = ''
     for (const direction of options.chosen ?? directions) {
