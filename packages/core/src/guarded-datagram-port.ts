@@ -47,6 +47,8 @@ export class GuardedDatagramPort implements DatagramPort {
   // Most ports talk to one peer: no key is made for it.
   #latest: Destination | undefined
   readonly #aliased = new Map<string, IpEndpoint>()
+  // By address alone: a server may answer from another port than it was asked on (TFTP, RFC 1350 4).
+  readonly #aliasedAddresses = new Map<string, string>()
   #error: ((failure: DatagramFailure) => void) | undefined
   #isClosed = false
 
@@ -136,6 +138,7 @@ export class GuardedDatagramPort implements DatagramPort {
     this.#destinations.set(key, destination)
     if (destination.target !== destination.to) {
       this.#aliased.set(formatEndpoint(destination.target), destination.to)
+      this.#aliasedAddresses.set(destination.target.ip, destination.to.ip)
     }
   }
 
@@ -170,7 +173,11 @@ export class GuardedDatagramPort implements DatagramPort {
   }
 
   #nameOf(end: IpEndpoint): IpEndpoint {
-    return this.#aliased.size === 0 ? end : (this.#aliased.get(formatEndpoint(end)) ?? end)
+    if (this.#aliasedAddresses.size === 0) return end
+    const exact = this.#aliased.get(formatEndpoint(end))
+    if (exact) return exact
+    const ip = this.#aliasedAddresses.get(end.ip)
+    return ip === undefined ? end : { ...end, ip }
   }
 }
 

@@ -335,6 +335,18 @@ describe('guarded datagrams', () => {
     expect(connected.connected).toEqual(alias)
   })
 
+  test('an alias is answered from the alias also when the answer comes from another port', async () => {
+    const inner = memoryNetwork()
+    const server = await inner.bind({ ip: '127.0.0.1', port: 69 })
+    const session = await inner.bind({ ip: '127.0.0.1', port: 40_069 })
+    server.onMessage((_, from) => session.send(blockOf('block 1'), 0, 7, from))
+    const network = guarded(inner, allowAll, { aliases: { '192.168.65.254': '127.0.0.1' } })
+    const port = await network.bind({ ip: '0.0.0.0', port: 0 }, { origin: guest })
+    const answer = message(port)
+    send(port, 'read', { ip: '192.168.65.254', port: 69 })
+    await expect(answer).resolves.toEqual(['block 1', { ip: '192.168.65.254', port: 40_069 }])
+  })
+
   test('the loopback is closed for datagrams, too, and a connected port is refused at bind', async () => {
     const network = guarded(memoryNetwork(), allowAll)
     const port = await network.bind({ ip: '0.0.0.0', port: 0 }, { origin: guest })

@@ -34,6 +34,7 @@ export {
   type Dhcpv4Options,
 } from './wire/dhcpv4-options.ts'
 export * from './wire/dhcpv4.ts'
+export * from './wire/dhcpv6.ts'
 export * from './wire/drop-reason.ts'
 export * from './wire/ethernet.ts'
 export * from './wire/icmpv4.ts'

@@ -113,3 +113,5 @@ export const DGRAM_RECEIVE_BUFFER_BYTES: number = 4 * 1024 * 1024
  * milliseconds for which a busy process is not scheduled. What is above is dropped: data come again, a RST never does.
  */
 export const TAP_QUEUE_FRAMES = 10_000
+/** Options of a DHCPv6 message: a client sends a dozen. */
+export const MAX_DHCPV6_OPTIONS = 64

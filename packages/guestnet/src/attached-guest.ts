@@ -105,6 +105,10 @@ export class LivingGuest implements AttachedGuest {
     return { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0, dropped: {} }
   }
 
+  reset(): void {
+    this.#guest?.reset()
+  }
+
   detach(): void {
     this.#guest?.detach()
   }

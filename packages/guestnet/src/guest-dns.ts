@@ -29,8 +29,6 @@ export interface GuestDnsParts {
   /** Where queries to upstreams leave from. */
   readonly egress: Network
   readonly names: NameMemory
-  /** Behind the layers of the options. */
-  readonly ownLayers: readonly Layer[]
   /** Whether the gateway serves a proxy: `http.docker.internal` leads there. */
   readonly hasProxy: boolean
   readonly clock: Clock
@@ -67,7 +65,7 @@ export async function serveGuestDns(
     clock,
     upstream,
     memory: names,
-    layers: [...(options.layers ?? []), ...parts.ownLayers],
+    ...(options.layers && { layers: options.layers }),
     ...(hosts && { hosts }),
     ...(parts.changes && { hostEvents: parts.changes }),
     names: [

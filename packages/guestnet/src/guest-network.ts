@@ -67,7 +67,6 @@ import { GuestDialer, OutwardDialer } from './guest-dialer.ts'
 import { followHost, hasIpv6Egress } from './host-changes.ts'
 import type { HostChanges, Ipv6Mode } from './host-changes.ts'
 import { hostPrefixes } from './host-prefixes.ts'
-import { transparentProxy } from './transparent-proxy.ts'
 
 /** Options of `createGuestNetwork`; everything has a default. */
 export interface GuestNetworkOptions {
@@ -79,10 +78,7 @@ export interface GuestNetworkOptions {
   readonly policy?: EgressPolicy
   /** `false`: no resolver; guests are told none. */
   readonly dns?: GuestDnsOptions | false
-  /**
-   * The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`, and of their ports 80 and 443; `false` for none. Default: decided by
-   * the host's settings.
-   */
+  /** The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`; `false` for none. Default: decided by the host's settings. */
   readonly proxy?: GuestProxyOptions | false
   readonly dhcp?: DhcpOptions
   /**
@@ -334,9 +330,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     clock,
     random,
   }
-  const policy = options.policy ?? allowAll
-  const transparent = transparentProxy(options.proxy)
-  const egress = guarded(host, transparent?.guard(policy) ?? policy, {
+  const egress = guarded(host, options.policy ?? allowAll, {
     clock,
     hostAddresses: { has: (ip) => addresses().has(ip) },
     ...(options.onEgress && { onEvent: options.onEgress }),
@@ -356,7 +350,6 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     network: egress,
     hostAlias: options.hostAlias ?? false,
     onEvent,
-    ...(transparent && { route: transparent.route }),
   })
   let dns: GuestDns | undefined
   let proxy: GuestProxy | undefined
@@ -367,7 +360,6 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
         egress,
         names,
         hasProxy: options.proxy !== false,
-        ownLayers: transparent ? [transparent.layer()] : [],
         clock,
         random,
         ...(changes && { changes }),
@@ -378,10 +370,8 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
       ? addressResolver(dns.server.responder)
       : withHostAlias(hostResolver(), gateway.hostAlias)
     if (options.proxy !== false) {
-      const isHostOs = isHostNetwork(host)
-      const parts = { gateway, egress, policy, clock, random, resolver, isHostOs }
+      const parts = { gateway, egress, clock, random, resolver, isHostOs: isHostNetwork(host) }
       proxy = await serveGuestProxy(parts, options.proxy ?? {})
-      transparent?.start(gateway, proxy.server)
     }
     const ports = createPortBroker({
       ...hostSide(host),

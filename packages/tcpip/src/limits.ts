@@ -35,8 +35,8 @@ export const RESOLVE_QUEUE = 64
 
 // --- Router advertisements ---
 
-/** Room for the longest neighbor discovery message that we send. */
-export const NDP_MESSAGE_MAX_BYTES = 512
+/** Room for the longest neighbor discovery message that we send: what the smallest MTU leaves behind an IPv6 header. */
+export const NDP_MESSAGE_MAX_BYTES = 1_240
 /** Between two advertisements to all (RFC 4861 6.2.1: MaxRtrAdvInterval's default is 600 s). */
 export const RA_INTERVAL_MS = 300_000
 /** How long we are a default router without another advertisement, `s` (RFC 4861 6.2.1: three intervals). */
@@ -57,6 +57,11 @@ export const DECLINED_MS = 600_000
 export const DHCP_MESSAGE_MAX_BYTES = 4_096
 /** Addresses one guest may lease: it may carry a few interfaces or nested machines, but not the pool. */
 export const LEASES_PER_GUEST = 16
+
+/** How long what stateless DHCPv6 handed out holds before it is asked for again, `s` (RFC 8415 21.23: 86,400 is the default). */
+export const INFORMATION_REFRESH_S = 86_400
+/** Bytes of search domains in a router advertisement, so that it fits the smallest MTU with all the rest; DHCPv6 has them all. */
+export const RA_SEARCH_DOMAINS_BYTES = 768
 
 // --- ICMP ---
 
@@ -97,6 +102,11 @@ export const CONNECT_TIMEOUT_MS = 30_000
 export const LISTEN_BACKLOG = 511
 /** Ended flows that `snapshot()` still shows. */
 export const RECENT_FLOWS = 256
+
+/** After a guest's DHCP client began anew, its silent connections are asked whether they are still known there. */
+export const RESTART_PROBES_MS = [1_000, 3_000, 7_000] as const
+/** And given up. A guest that boots configures its address within seconds of its lease. */
+export const RESTART_GIVE_UP_MS = 15_000
 
 // --- UDP ---
 

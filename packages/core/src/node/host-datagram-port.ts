@@ -7,7 +7,7 @@ import type { Block } from '../block.ts'
 import type { IpEndpoint } from '../endpoint.ts'
 import { socketError } from '../errors.ts'
 import type { BindOptions, DatagramFailure, DatagramPort } from '../network.ts'
-import { DATAGRAM_QUEUE_BYTES } from './limits.ts'
+import { DATAGRAM_QUEUE_BYTES, DATAGRAM_RECEIVE_BUFFER_BYTES } from './limits.ts'
 
 /** Binds a UDP port of the host; with `connected` the kernel reports ICMP errors of that peer. */
 export async function bindHostPort(
@@ -40,11 +40,21 @@ export async function bindHostPort(
       await started(socket, 'connect', () => socket.connect(connected.port, connected.ip))
     }
     signal?.throwIfAborted()
+    growReceiveBuffer(socket)
   } catch (error) {
     socket.close()
     throw error
   }
   return new HostDatagramPort(socket, connected)
+}
+
+/** Room for a burst while this process is busy elsewhere. The kernel takes what it allows; where it refuses, its default stays. */
+function growReceiveBuffer(socket: Socket): void {
+  try {
+    socket.setRecvBufferSize(DATAGRAM_RECEIVE_BUFFER_BYTES)
+  } catch {
+    // macOS and the BSDs refuse what is over their limit, and Linux takes its own.
+  }
 }
 
 /** Resolves with the event, rejects with 'error'. */

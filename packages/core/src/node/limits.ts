@@ -27,6 +27,9 @@ export const LISTEN_BACKLOG = 511
 /** Bytes a datagram port queues when the kernel does not take them; then datagrams are dropped with `ENOBUFS`. */
 export const DATAGRAM_QUEUE_BYTES: number = 1024 * 1024
 
+/** Bytes of datagrams that the kernel keeps for a port until they are read: 100 ms at 10 000 a second of 1400 bytes. */
+export const DATAGRAM_RECEIVE_BUFFER_BYTES: number = 2 * 1024 * 1024
+
 /**
  * Longest path of a unix socket in `bytes`: `sun_path` less its closing zero. 108 on Linux, 104 on macOS and the BSDs; longer ones
  * would be cut off silently.

@@ -38,6 +38,18 @@ describe('the policy file', () => {
     ['{ "rules": [{"action": "deny", "protocol": "sctp"}] }', '"sctp" is none of tcp, udp, icmp.'],
     ['{ "rules": [{"action": "deny", "scopes": ["lan"]}] }', '"lan" is none of loopback, host'],
     ['{ "rules": [{"action": "deny", "ports": ["90-"]}] }', '"90-" is neither a port nor a range'],
+    [
+      '{ "presets": ["deny"], "rules": [\n  {"action": "allow", "names": ["a.example"]}] }',
+      "p.json:2:3: rule 1 can never match: 'deny' before it matches everything that it matches.",
+    ],
+    [
+      '{ "rules": [{"action": "allow", "to": ["10.0.0.0/8"]},\n  {"action": "deny", "to": ["10.0.0.1"]}] }',
+      "p.json:2:3: rule 2 can never match: 'rule 1' before it",
+    ],
+    [
+      '{ "rules": [\n  {"action": "deny", "to": []}] }',
+      "p.json:2:3: rule 1 can never match: its list 'to' is empty",
+    ],
     ['{ "presets": ["noMeta"], "rules": [] }', '"noMeta" is none of noMetadata, noPrivate, deny.'],
   ])('%s is refused with its line', (content, message) => {
     expect(() => parsePolicyFile(content, 'p.json')).toThrow(message)

@@ -10,7 +10,13 @@
  * ```
  */
 
-import { egressPresets, EgressRuleError, egressRules, NetkitError } from '@netkit/core'
+import {
+  egressPresets,
+  EgressRuleError,
+  egressRules,
+  NetkitError,
+  unreachableRules,
+} from '@netkit/core'
 import type { EgressRule } from '@netkit/core'
 import {
   findNodeAtLocation,
@@ -151,8 +157,8 @@ export function parsePolicyFile(content: string, file: string): PolicyFile {
   const text = new PolicyText(content, file)
   const errors: ParseError[] = []
   const root = parseTree(content, errors, { allowTrailingComma: true })
-  const [first] = errors
-  if (first) text.refuse(first.offset, `not valid JSON: ${printParseErrorCode(first.error)}.`)
+  const [fault] = errors
+  if (fault) text.refuse(fault.offset, `not valid JSON: ${printParseErrorCode(fault.error)}.`)
   const fields = text.fields(root, 'the policy', ['$schema', 'default', 'presets', 'rules'])
   const list = fields.get('rules') ?? text.refuse(0, 'the policy has no "rules".')
   const rules = text.list(list, '"rules"').map((node, index) => readRule(text, node, index))
@@ -168,9 +174,20 @@ export function parsePolicyFile(content: string, file: string): PolicyFile {
   const names = chosen.map(
     (node) => text.oneOf(node, Object.keys(egressPresets)) as keyof typeof egressPresets,
   )
+  const first = names.flatMap((name): readonly EgressRule[] => egressPresets[name])
+  for (const { rule, reason } of unreachableRules([...first, ...rules])) {
+    const own = rule - first.length
+    const place = root && findNodeAtLocation(root, ['rules', own])
+    // That one preset covers another is nobody's mistake.
+    if (place)
+      text.refuse(
+        place.offset,
+        `rule ${own + 1} can never match: ${reason}. Take it out, or move it up.`,
+      )
+  }
   const fallback = fields.get('default')
   return {
     fallback: fallback && text.oneOf(fallback, ['allow', 'deny']) === 'deny' ? 'deny' : 'allow',
-    rules: [...names.flatMap((name): readonly EgressRule[] => egressPresets[name]), ...rules],
+    rules: [...first, ...rules],
   }
 }

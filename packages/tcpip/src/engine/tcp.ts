@@ -284,9 +284,13 @@ export class Tcp implements TcpEnvironment, FlowEngine {
   }
 
   /** The links of these flows are gone. */
+  /** The flows of one port. */
+  flowsOf(port: Port): TcpFlow[] {
+    return [...this.flows.all()].filter((flow) => flow.neighbor.port === port)
+  }
+
   abortAll(port: Port, error: Error): void {
-    for (const flow of this.flows.all()) {
-      if (flow.neighbor.port !== port) continue
+    for (const flow of this.flowsOf(port)) {
       if (flow.connection) flow.connection.abort(error)
       else flow.owner?.flowAborted(flow, error)
     }

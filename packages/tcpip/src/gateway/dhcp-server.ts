@@ -70,27 +70,29 @@ export interface DhcpSettings {
 /** What happened to a lease. */
 export type LeaseEvent = 'leased' | 'renewed' | 'released' | 'declined'
 
+/** What the server tells. */
+export interface DhcpEvents {
+  lease(event: LeaseEvent, lease: LeaseRecord): void
+  /** A client that has a lease looks for one: it may have been reset. */
+  beganAnew(port: Port, lease: LeaseRecord): void
+}
+
 /** The DHCP server of one gateway. */
 export class DhcpServer {
   readonly #engine: Engine
   readonly #leases: Leases
   readonly #settings: DhcpSettings
-  readonly #onLease: (event: LeaseEvent, lease: LeaseRecord) => void
+  readonly #events: DhcpEvents
   readonly #view = new Dhcpv4View()
   readonly #reply: Block = blockOf(new Uint8Array(DHCP_MESSAGE_MAX_BYTES))
   /** What every OFFER and ACK says. */
   readonly #common: Dhcpv4Options
 
-  constructor(
-    engine: Engine,
-    leases: Leases,
-    settings: DhcpSettings,
-    onLease: (event: LeaseEvent, lease: LeaseRecord) => void,
-  ) {
+  constructor(engine: Engine, leases: Leases, settings: DhcpSettings, events: DhcpEvents) {
     this.#engine = engine
     this.#leases = leases
     this.#settings = settings
-    this.#onLease = onLease
+    this.#events = events
     const { subnetMask, router, dnsServers, broadcastAddress, ntpServers } = settings
     const { domainName, searchDomains } = settings
     this.#common = {
@@ -155,8 +157,12 @@ export class DhcpServer {
       request.options.requestedAddress,
       now,
     )
-    if (isRefusal(lease)) port.drop('dhcp-no-address')
-    else this.#answer(port, request, DHCP_MESSAGE_TYPE.offer, lease)
+    if (isRefusal(lease)) {
+      port.drop('dhcp-no-address')
+      return
+    }
+    if (lease.state === 'leased') this.#events.beganAnew(port, lease)
+    this.#answer(port, request, DHCP_MESSAGE_TYPE.offer, lease)
   }
 
   #request(port: Port, request: Request): void {
@@ -177,7 +183,7 @@ export class DhcpServer {
       return
     }
     this.#answer(port, request, DHCP_MESSAGE_TYPE.ack, lease)
-    this.#onLease(held?.mac === clientMac ? 'renewed' : 'leased', lease)
+    this.#events.lease(held?.mac === clientMac ? 'renewed' : 'leased', lease)
   }
 
   #giveBack(port: Port, event: 'released' | 'declined', request: Request, address: number): void {
@@ -186,7 +192,7 @@ export class DhcpServer {
       event === 'released'
         ? this.#leases.release(request.clientMac, port.name, address, now)
         : this.#leases.decline(request.clientMac, port.name, address, now)
-    if (lease) this.#onLease(event, lease)
+    if (lease) this.#events.lease(event, lease)
     else port.drop('dhcp-unexpected')
   }
 

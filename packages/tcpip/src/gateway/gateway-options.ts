@@ -24,6 +24,10 @@ export interface StaticLease {
 export interface Ipv6Options {
   /** The guests' prefix, a /64. Default fd6e:6b65:7a00:65::/64. */
   readonly prefix?: string
+  /** Resolvers, told in router advertisements and by DHCPv6. Default the gateway; none with `dhcp.dnsServers: []`. */
+  readonly dnsServers?: readonly string[]
+  /** Time servers, told by DHCPv6. Default none. */
+  readonly ntpServers?: readonly string[]
   /** Whether it is advertised from the start; see `Gateway.announceIpv6`. Default `true`. */
   readonly announced?: boolean
 }
@@ -88,6 +92,12 @@ export interface Addressing {
   readonly hostNames: ReadonlyMap<number, string>
   readonly dnsServers: readonly number[]
   readonly ntpServers: readonly number[]
+  /** What guests are told about IPv6 beside addresses. */
+  readonly ipv6: {
+    readonly resolvers: readonly Address[]
+    readonly searchDomains: readonly string[]
+    readonly ntpServers: readonly Address[]
+  }
 }
 
 /** Checks the addressing. @throws NetkitError that names the field. */
@@ -132,6 +142,9 @@ export function addressing(options: AddressingOptions, aliasOn: boolean): Addres
     if (lease.hostName !== undefined) hostNames.set(mac, lease.hostName)
   }
   const mac = macAddress(options.mac ?? DEFAULT_GATEWAY_MAC, 'mac')
+  const ipv6 = options.ipv6 ? ipv6Plan(options.ipv6, mac) : undefined
+  const { dnsServers: own6, ntpServers: ntp6 = [] } = options.ipv6 || {}
+  const resolvers6 = ipv6 && dhcp?.dnsServers?.length !== 0 ? [ipv6.gateway] : []
   return {
     plan: {
       ...plan,
@@ -143,7 +156,12 @@ export function addressing(options: AddressingOptions, aliasOn: boolean): Addres
       aliasOn,
       proxyArp: options.proxyArp ?? false,
       isolated: options.isolated ?? false,
-      ipv6: options.ipv6 ? ipv6Plan(options.ipv6, mac) : undefined,
+      ipv6,
+    },
+    ipv6: {
+      resolvers: own6?.map((text) => ipv6Address(text, 'ipv6.dnsServers')) ?? resolvers6,
+      searchDomains: dhcp?.searchDomains ?? [],
+      ntpServers: ntp6.map((text) => ipv6Address(text, 'ipv6.ntpServers')),
     },
     mac,
     clock: options.clock ?? systemClock,
@@ -224,6 +242,15 @@ function ipv4(text: string, field: string): number {
   throw new NetkitError(
     'NETKIT_ADDRESS_INVALID',
     `${field}: '${text}' is not an IPv4 address. Write 192.0.2.1.`,
+  )
+}
+
+function ipv6Address(text: string, field: string): Address {
+  const address = parseAddress(text, field)
+  if (address.family === 6) return address
+  throw new NetkitError(
+    'NETKIT_ADDRESS_INVALID',
+    `${field}: '${text}' is not an IPv6 address. Write 2001:db8::1.`,
   )
 }
 

@@ -28,7 +28,6 @@ import type { ClaimEvents } from './address-claims.ts'
 import { isV4, PlannedAddresses } from './address-plan.ts'
 import type { AddressPlan } from './address-plan.ts'
 import { BridgeFilter } from './bridge-filter.ts'
-import type { DhcpServer } from './dhcp-server.ts'
 import type { Leases } from './leases.ts'
 import { Stations } from './stations.ts'
 
@@ -47,11 +46,17 @@ export interface GatewayHandlers extends ClaimEvents {
   routerSolicited(port: Port, packet: Packet): void
 }
 
+/** Something of the gateway's own that datagrams are for. */
+export interface DatagramService {
+  takes(packet: Packet, udp: UdpView): boolean
+  arrived(port: Port, packet: Packet, udp: UdpView): void
+}
+
 /** The parts of a running gateway that the role works with. */
 interface Parts {
   readonly engine: Engine
   readonly leases: Leases
-  readonly dhcp: DhcpServer | undefined
+  readonly services: readonly DatagramService[]
   readonly stations: Stations
   readonly claims: AddressClaims
   readonly filter: BridgeFilter
@@ -71,11 +76,11 @@ export class GatewayRole implements Role {
   }
 
   /** Joins the parts that need each other. */
-  join(engine: Engine, leases: Leases, dhcp: DhcpServer | undefined): void {
+  join(engine: Engine, leases: Leases, services: readonly DatagramService[]): void {
     const claims = new AddressClaims(engine, this.addresses, leases, this.#handlers)
     const stations = new Stations(engine, this.plan.isolated)
     const filter = new BridgeFilter(claims, this.ipv6)
-    this.#joined = { engine, leases, dhcp, stations, claims, filter }
+    this.#joined = { engine, leases, services, stations, claims, filter }
   }
 
   get plan(): AddressPlan {
@@ -215,9 +220,12 @@ export class GatewayRole implements Role {
   }
 
   datagram(port: Port, packet: Packet, udp: UdpView): void {
-    const { dhcp } = this.#parts
-    if (dhcp?.takes(packet, udp)) dhcp.arrived(port, packet, udp)
-    else this.#handlers.datagram(port, packet, udp)
+    for (const service of this.#parts.services) {
+      if (!service.takes(packet, udp)) continue
+      service.arrived(port, packet, udp)
+      return
+    }
+    this.#handlers.datagram(port, packet, udp)
   }
 
   connectionRequest(port: Port, packet: Packet, segment: SegmentIn): void {

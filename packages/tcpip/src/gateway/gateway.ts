@@ -13,7 +13,7 @@
  * guest has its own output credit and its own bounds (limits.ts), so that none can stall or starve another.
  */
 
-import { allowAll, guarded, NetkitError, ReadBlockPool } from '@netkit/core'
+import { allowAll, guarded, NetkitError, ReadBlockPool, socketError } from '@netkit/core'
 import type { DiagnosticsChannel, EgressPolicy, IpEndpoint, Network } from '@netkit/core'
 import { arenaMemory, formatMac, ICMPV4_UNREACHABLE } from '@netkit/frames'
 import type { FrameLink, LinkState, UdpView } from '@netkit/frames'
@@ -31,6 +31,7 @@ import type { TcpSettings } from '../tcp/control-block.ts'
 import type { SegmentIn } from '../tcp/segment.ts'
 import type { ConnectReply } from './connect-errors.ts'
 import { DhcpServer } from './dhcp-server.ts'
+import { Dhcpv6Server } from './dhcpv6-server.ts'
 import { EchoRelay } from './echo-relay.ts'
 import type { FlowRecord } from './flow-record.ts'
 import type { GatewayEvent } from './gateway-events.ts'
@@ -42,6 +43,7 @@ import type { GatewaySnapshot, GuestSnapshot, GuestStats, Lease } from './gatewa
 import { Leases } from './leases.ts'
 import type { LeaseRecord } from './leases.ts'
 import type { NewFlow, Router } from './route.ts'
+import { RestartWatch } from './restart-watch.ts'
 import { RouterAdvertiser } from './router-advertiser.ts'
 import { TcpGate } from './tcp-gate.ts'
 import { UdpNat } from './udp-nat.ts'
@@ -108,6 +110,11 @@ export interface Guest extends AsyncDisposable {
   /** IP addresses that are its own: leased ones, then those it speaks from. */
   addresses(): readonly string[]
   stats(): GuestStats
+  /**
+   * The machine was reset, or put back to a snapshot: its flows and UDP mappings end at once, on the host's side by reset. Its link and
+   * its leases stay. Without this call a reset is noticed when the guest asks for its address again.
+   */
+  reset(): void
   /** Ends its flows and forgets it. Its link is not closed. Idempotent. */
   detach(): void
 }
@@ -169,6 +176,10 @@ class GatewayGuest implements Guest {
     return { framesIn, bytesIn, framesOut, bytesOut, dropped: dropsSeen(this.port.drops) }
   }
 
+  reset(): void {
+    this.#gateway.resetFlows(this)
+  }
+
   detach(): void {
     this.#gateway.detach(this)
   }
@@ -189,6 +200,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
   readonly #gate: TcpGate
   readonly #nat: UdpNat
   readonly #echoes: EchoRelay
+  readonly #restarts: RestartWatch
   readonly network: Network
   readonly #onEvent: ((event: GatewayEvent) => void) | undefined
   readonly #conflicts = new RateLimit(CONFLICTS_PER_SECOND)
@@ -201,6 +213,7 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#onEvent = options.onEvent
     this.#role = new GatewayRole(plan, this)
     this.#engine = new Engine({ clock, random: random.fork('tcpip'), mac, role: this.#role })
+    this.#restarts = new RestartWatch(this.#engine)
     this.#leases = new Leases({
       first: plan.first,
       last: plan.last,
@@ -211,16 +224,24 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     })
     const dhcp =
       config.dhcp &&
-      new DhcpServer(this.#engine, this.#leases, dhcpSettings(config), (event, record) =>
-        this.#tell({ kind: 'lease', event, lease: leaseOf(record, clock.now()) }),
-      )
-    this.#role.join(this.#engine, this.#leases, dhcp)
+      new DhcpServer(this.#engine, this.#leases, dhcpSettings(config), {
+        lease: (event, record) =>
+          this.#tell({ kind: 'lease', event, lease: leaseOf(record, clock.now()) }),
+        beganAnew: (port, { mac: machine }) => this.#restarts.suspect(port, machine),
+      })
     const { ipv6 } = plan
+    const told = ipv6 && { linkLocal: ipv6.linkLocal, ...config.ipv6 }
+    const dhcpv6 = told && config.dhcp && new Dhcpv6Server(this.#engine, told)
+    this.#role.join(
+      this.#engine,
+      this.#leases,
+      [dhcp, dhcpv6].filter((each) => each !== undefined),
+    )
     this.#advertiser =
       ipv6 &&
       new RouterAdvertiser(
         this.#engine,
-        { ...ipv6, resolvers: [ipv6.gateway] },
+        { ...ipv6, ...config.ipv6, moreByDhcp: dhcpv6 !== undefined },
         (options.ipv6 || {}).announced ?? true,
       )
     const { route, onConnectError, names, tcp = {} } = options
@@ -299,9 +320,18 @@ class NetkitGateway implements Gateway, GatewayHandlers {
     this.#gate.detached(guest.port)
     this.#nat.detached(guest.port)
     this.#echoes.detached(guest.port)
+    this.#restarts.detached(guest.port)
     this.#role.detached(guest.port)
     this.#leases.dropGuest(guest.name, this.#engine.clock.now())
     this.#tell({ kind: 'guest', guest: guest.name, event: 'detached', cause: undefined })
+  }
+
+  resetFlows({ name, port }: GatewayGuest): void {
+    if (port.detached) return
+    const reason = `'${name}' was reset`
+    this.#engine.tcp.abortAll(port, socketError('ECONNRESET', { syscall: 'read', reason }))
+    this.#nat.detached(port)
+    this.#echoes.detached(port)
   }
 
   announceIpv6(on: boolean): void {

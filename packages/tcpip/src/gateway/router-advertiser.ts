@@ -15,6 +15,7 @@ import {
   RA_INTERVAL_MS,
   RA_LIFETIME_S,
   RA_PREFERRED_LIFETIME_S,
+  RA_SEARCH_DOMAINS_BYTES,
   RA_VALID_LIFETIME_S,
 } from '../limits.ts'
 
@@ -28,12 +29,17 @@ export interface Advertised {
   readonly prefix: Address
   /** Resolvers (RFC 8106). */
   readonly resolvers: readonly Address[]
+  /** Search domains (RFC 8106); as many as fit. */
+  readonly searchDomains: readonly string[]
+  /** There is DHCPv6 with more than is told here: the O flag. */
+  readonly moreByDhcp: boolean
 }
 
 /** Advertises on all ports of a gateway, while `announced`. */
 export class RouterAdvertiser {
   readonly #engine: Engine
   readonly #advertised: Advertised
+  readonly #searchDomains: string[]
   #running = false
   #announced: boolean
 
@@ -41,6 +47,7 @@ export class RouterAdvertiser {
     this.#engine = engine
     this.#advertised = advertised
     this.#announced = announced
+    this.#searchDomains = fitting(advertised.searchDomains)
   }
 
   /**
@@ -88,13 +95,14 @@ export class RouterAdvertiser {
   }
 
   #sendTo(port: Port, mac: number, to: Address): void {
-    const { linkLocal, prefix, resolvers } = this.#advertised
+    const { linkLocal, prefix, resolvers, moreByDhcp } = this.#advertised
+    const names = this.#searchDomains
     const on = this.#announced ? 1 : 0
     const message: RouterAdvertisement = {
       type: ICMPV6_TYPE.routerAdvertisement,
       hopLimit: HOP_LIMIT,
       managed: false,
-      otherConfiguration: false,
+      otherConfiguration: moreByDhcp,
       preference: ROUTER_PREFERENCE.medium,
       routerLifetime: on * RA_LIFETIME_S,
       reachableTime: 0,
@@ -115,8 +123,15 @@ export class RouterAdvertiser {
         ...(resolvers.length > 0 && {
           resolvers: [{ lifetime: on * RA_LIFETIME_S, addresses: resolvers.map(addressBytes) }],
         }),
+        ...(names.length > 0 && { searchDomains: [{ lifetime: on * RA_LIFETIME_S, names }] }),
       },
     }
     this.#engine.icmp.v6.ndp.send(port, mac, linkLocal, to, message)
   }
+}
+
+/** The first names that fit; on the wire, each is two bytes longer than its text. */
+function fitting(names: readonly string[]): string[] {
+  let room = RA_SEARCH_DOMAINS_BYTES
+  return names.filter((name) => (room -= name.length + 2) >= 0)
 }

@@ -38,7 +38,7 @@ import { TCP_FLAG } from '@netkit/frames'
 import { acceptSyn, segmentArrives } from './arrival.ts'
 import { ControlBlock, type TcpCounters, type TcpSettings } from './control-block.ts'
 import type { Runnable, SegmentPath, TcpEnvironment } from './environment.ts'
-import { output, polled, sendReset } from './output.ts'
+import { output, polled, sendAck, sendReset } from './output.ts'
 import { pipe } from './recovery.ts'
 import type { SegmentIn, SynFields } from './segment.ts'
 import { isBefore, toPosition } from './sequence.ts'
@@ -201,6 +201,20 @@ export class TcpConnection implements Runnable {
     if (isSynchronized(tcb.state)) tcb.chooseMss()
     tcb.rtt.forgetBackoff()
     if (tcb.flight > 0) tcb.retransmitTimer.arm(tcb.rtt.rto)
+    tcb.schedule()
+  }
+
+  /** When a segment of the peer's was last accepted, monotonic `ms`. */
+  get heardAt(): number {
+    return this.#tcb.heardAt
+  }
+
+  /** Asks the peer for an ACK by a sequence number that it has already (RFC 9293 3.8.4): one that forgot the connection answers with RST. */
+  askForAck(): void {
+    const tcb = this.#tcb
+    // While data is in flight its own retransmissions ask.
+    if (!isSynchronized(tcb.state) || tcb.state === 'TIME-WAIT' || tcb.flight > 0) return
+    sendAck(tcb, tcb.nxt - 1)
     tcb.schedule()
   }
 
