@@ -20,6 +20,8 @@ export interface GuardedPortOptions {
   resolve(to: IpEndpoint): IpEndpoint
   decide(to: IpEndpoint): Verdict | Promise<Verdict>
   deny(to: IpEndpoint, verdict: Verdict): Error
+  /** The alias of a loopback address. */
+  aliasOf(ip: string): string | undefined
   closed(): void
 }
 
@@ -47,8 +49,6 @@ export class GuardedDatagramPort implements DatagramPort {
   // Most ports talk to one peer: no key is made for it.
   #latest: Destination | undefined
   readonly #aliased = new Map<string, IpEndpoint>()
-  // By address alone: a server may answer from another port than it was asked on (TFTP, RFC 1350 4).
-  readonly #aliasedAddresses = new Map<string, string>()
   #error: ((failure: DatagramFailure) => void) | undefined
   #isClosed = false
 
@@ -138,7 +138,6 @@ export class GuardedDatagramPort implements DatagramPort {
     this.#destinations.set(key, destination)
     if (destination.target !== destination.to) {
       this.#aliased.set(formatEndpoint(destination.target), destination.to)
-      this.#aliasedAddresses.set(destination.target.ip, destination.to.ip)
     }
   }
 
@@ -173,11 +172,11 @@ export class GuardedDatagramPort implements DatagramPort {
   }
 
   #nameOf(end: IpEndpoint): IpEndpoint {
-    if (this.#aliasedAddresses.size === 0) return end
-    const exact = this.#aliased.get(formatEndpoint(end))
+    const exact = this.#aliased.size === 0 ? undefined : this.#aliased.get(formatEndpoint(end))
     if (exact) return exact
-    const ip = this.#aliasedAddresses.get(end.ip)
-    return ip === undefined ? end : { ...end, ip }
+    // A server may answer from another port than it was asked on (TFTP, RFC 1350 4).
+    const alias = this.#options.aliasOf(end.ip)
+    return alias === undefined ? end : { ...end, ip: alias }
   }
 }
 

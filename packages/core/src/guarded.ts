@@ -165,6 +165,8 @@ class Guard implements GuardedNetwork {
   readonly #policy: EgressPolicy
   readonly #options: GuardOptions
   readonly #aliases: ReadonlyMap<string, readonly [string, ...string[]]>
+  /** By what it stands for first. */
+  readonly #aliasOf = new Map<string, string>()
   readonly ownListeners: OwnListeners
   readonly #flows = new LiveList<OpenFlow>()
   readonly #ports = new Set<GuardedDatagramPort>()
@@ -185,6 +187,7 @@ class Guard implements GuardedNetwork {
         aliases.set(normalizeIp(alias), [normalizeIp(first), ...rest.map(normalizeIp)])
     }
     this.#aliases = aliases
+    for (const [alias, [first]] of aliases) this.#aliasOf.set(first, alias)
     this.ownListeners =
       options.ownListeners ?? (network as KnowsListeners).ownListeners ?? new OwnListeners()
     this.#stopListening = policy.onChange?.(() => this.#policyChanged())
@@ -257,6 +260,7 @@ class Guard implements GuardedNetwork {
       resolve: (to) => this.#resolveAlias(to),
       decide: (to) => this.#decideDatagram(to, origin),
       deny: (to, verdict) => denial('send', to, verdict),
+      aliasOf: (ip) => this.#aliasOf.get(ip),
       closed: () => this.#ports.delete(port),
     })
     this.#ports.add(port)

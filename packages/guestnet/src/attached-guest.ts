@@ -8,11 +8,13 @@
  */
 
 import { Cidr, NetkitError } from '@netkit/core'
-import type { LinkState } from '@netkit/frames'
+import type { ImpairedLink, LinkState } from '@netkit/frames'
 import type { Gateway, GatewayEvent, Guest, GuestStats, Lease } from '@netkit/tcpip'
 import { fetchOver } from './fetch-over.ts'
 import type { Fetch, Fetcher } from './fetch-over.ts'
 import { GuestDialer } from './guest-dialer.ts'
+import { directions } from './guest-shaping.ts'
+import type { GuestShaping } from './guest-shaping.ts'
 
 /** Where a guest is reached. */
 export interface GuestAddress {
@@ -27,6 +29,12 @@ export interface AttachedGuest extends Guest {
    * Rejects with `NETKIT_GUEST_DETACHED` when it goes before that; nobody has to listen.
    */
   readonly ready: Promise<GuestAddress>
+  /**
+   * Changes the shape of its line from now on.
+   *
+   * @throws NetkitError `NETKIT_GUEST_NOT_SHAPED` for a guest that was attached without `shaping`.
+   */
+  shape(shaping: GuestShaping): void
   /** Its DHCP leases that hold. */
   leases(): readonly Lease[]
   /** `fetch` into the guest: the URL's port at the guest's address of the moment, whatever host the URL names. */
@@ -44,6 +52,7 @@ export class LivingGuest implements AttachedGuest {
   #becomeReady: (address: GuestAddress) => void = () => {}
   #fail: (error: NetkitError) => void = () => {}
   #guest: Guest | undefined
+  #line: ImpairedLink | undefined
 
   constructor(gateway: Gateway, name: string) {
     this.name = name
@@ -71,8 +80,19 @@ export class LivingGuest implements AttachedGuest {
   }
 
   /** The gateway's side of it. */
-  attached(guest: Guest): void {
+  attached(guest: Guest, line: ImpairedLink | undefined): void {
     this.#guest = guest
+    this.#line = line
+  }
+
+  shape(shaping: GuestShaping): void {
+    if (this.#line === undefined) {
+      throw new NetkitError(
+        'NETKIT_GUEST_NOT_SHAPED',
+        `The guest '${this.name}' was attached without 'shaping', so its line has no shape that could change. Attach it with 'shaping: {}'.`,
+      )
+    }
+    this.#line.configure(directions(shaping))
   }
 
   /** Something happened to this guest at the gateway. */

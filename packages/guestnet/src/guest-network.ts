@@ -52,6 +52,7 @@ import type {
   Gateway,
   GatewayEvent,
   GatewaySnapshot,
+  UdpOptions,
 } from '@netkit/tcpip'
 import { guestOf, LivingGuest } from './attached-guest.ts'
 import type { AttachedGuest } from './attached-guest.ts'
@@ -67,6 +68,8 @@ import { GuestDialer, OutwardDialer } from './guest-dialer.ts'
 import { followHost, hasIpv6Egress } from './host-changes.ts'
 import type { HostChanges, Ipv6Mode } from './host-changes.ts'
 import { hostPrefixes } from './host-prefixes.ts'
+import { shapedLink } from './guest-shaping.ts'
+import type { GuestShaping } from './guest-shaping.ts'
 
 /** Options of `createGuestNetwork`; everything has a default. */
 export interface GuestNetworkOptions {
@@ -81,6 +84,10 @@ export interface GuestNetworkOptions {
   /** The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`; `false` for none. Default: decided by the host's settings. */
   readonly proxy?: GuestProxyOptions | false
   readonly dhcp?: DhcpOptions
+  /** How UDP is mapped to the host's sockets: filtering, idle time, connected destinations. */
+  readonly udp?: UdpOptions
+  /** Guests may not reach each other. Default `false`. */
+  readonly isolated?: boolean
   /**
    * IPv6 for the guests. `auto` (the default) announces it while the host has a global IPv6 address and withdraws it when that goes;
    * `on` always; `off` never, and IPv6 frames of guests are dropped. The host alias has an address of both families then; its name has the IPv4 one.
@@ -103,6 +110,12 @@ export interface GuestNetworkOptions {
   readonly onEgress?: (event: EgressEvent) => void
   readonly clock?: Clock
   readonly random?: Random
+}
+
+/** Options of `GuestNetwork.attach`. */
+export interface GuestOptions extends AttachOptions {
+  /** A rate and a latency for the guest's line; `{}` for one that is to be shaped later by `AttachedGuest.shape`. Default none. */
+  readonly shaping?: GuestShaping
 }
 
 /** Options of `GuestNetwork.publish`. */
@@ -136,7 +149,7 @@ export interface GuestNetwork extends AsyncDisposable {
   /** The guests that are attached, by name. */
   readonly guests: ReadonlyMap<string, AttachedGuest>
   /** Serves a guest on a link. `detach()` of what it returns ends that. @throws NetkitError `NETKIT_NAME_TAKEN`, `NETKIT_MTU` */
-  attach(link: FrameLink, options: AttachOptions): AttachedGuest
+  attach(link: FrameLink, options: GuestOptions): AttachedGuest
   /** `fetch` out, as a guest would: its names, its policy, its host alias. */
   readonly fetch: Fetch
   /**
@@ -178,6 +191,8 @@ function hostSide(
 const isHostNetwork = (network: Network): network is HostNetwork => 'adoptListener' in network
 
 interface Parts {
+  readonly clock: Clock
+  readonly random: Random
   readonly gateway: Gateway
   readonly dns: GuestDns | undefined
   readonly proxy: GuestProxy | undefined
@@ -225,14 +240,20 @@ class ComposedNetwork implements GuestNetwork {
     return this.#outward.fetch
   }
 
-  attach(link: FrameLink, options: AttachOptions): AttachedGuest {
+  attach(link: FrameLink, options: GuestOptions): AttachedGuest {
     // Events may come before `attach` returns; a name that is taken is the gateway's to refuse.
     const { name } = options
     const former = this.guests.get(name)
     const guest = new LivingGuest(this.gateway, name)
     if (former === undefined) this.guests.set(name, guest)
     try {
-      guest.attached(this.gateway.attach(link, options))
+      const { shaping, ...rest } = options
+      const line = shaping && shapedLink(link, shaping, this.#parts)
+      // A shaped line loses what does not fit into its queue.
+      const attached = line
+        ? this.gateway.attach(line, { lossless: false, ...rest })
+        : this.gateway.attach(link, rest)
+      guest.attached(attached, line)
     } catch (error) {
       if (former === undefined) this.guests.delete(name)
       throw error
@@ -327,6 +348,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
       ...(options.ipv6Prefix !== undefined && { prefix: options.ipv6Prefix }),
     },
     dhcp: { ...(options.dns === false && { dnsServers: [] }), ...options.dhcp },
+    isolated: options.isolated ?? false,
     clock,
     random,
   }
@@ -346,6 +368,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
   }
   const gateway = createGateway({
     ...addressing,
+    ...(options.udp && { udp: options.udp }),
     names,
     network: egress,
     hostAlias: options.hostAlias ?? false,
@@ -382,7 +405,9 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     const unfollow = changes
       ? followHost(changes, { gateway, egress, proxy, ipv6 })
       : (): void => {}
-    return new ComposedNetwork({ gateway, dns, proxy, ports, egress, resolver, guests, unfollow })
+    const time = { clock, random }
+    const parts = { gateway, dns, proxy, ports, egress, resolver, guests, unfollow }
+    return new ComposedNetwork({ ...time, ...parts })
   } catch (error) {
     await proxy?.close()
     await dns?.close()

@@ -10,6 +10,7 @@ export { enginePortRange } from './engine-port-range.ts'
 export type { Fetch } from './fetch-over.ts'
 export type { GuestDnsOptions } from './guest-dns.ts'
 export * from './guest-network.ts'
+export type { GuestShaping, LineShape } from './guest-shaping.ts'
 export { GUEST_PROXY_PORT, type GuestProxyOptions } from './guest-proxy.ts'
 export {
   GUEST_ENGINE_PORT,
