@@ -121,7 +121,7 @@ function within<T>(
 function covers(earlier: Conditions, later: Conditions): boolean {
   return (
     (earlier.protocol === undefined || earlier.protocol === later.protocol) &&
-    within(earlier.to, later.to, (a, b) => a.overlaps(b) && a.prefixLength <= b.prefixLength) &&
+    within(earlier.to, later.to, (a, b) => a.includes(b)) &&
     within(earlier.scopes, later.scopes, same) &&
     within(
       earlier.ports,
