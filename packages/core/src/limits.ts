@@ -91,3 +91,10 @@ export const CHUNK_LINE_BYTES = 256
 
 /** Bytes of a chunked body's trailer section. */
 export const TRAILER_BYTES: number = 16 * 1024
+
+/** What a shaped stream may send at once, in `ms` of its rate: timers are no finer. */
+export const SHAPED_BURST_MS = 10
+/** Bytes that a shaped stream holds before it stops reading: 80 ms at 100 Mbit/s. */
+export const SHAPED_LANE_BYTES = 1_048_576
+/** Bytes a shaped stream reads at a time. */
+export const SHAPED_READ_BYTES = 16_384

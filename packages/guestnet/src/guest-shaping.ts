@@ -5,17 +5,9 @@
  * stands before the wire, and what does not fit into it is lost, as on any line. TCP finds its rate by that; no flow is favoured.
  */
 
-import type { Clock, Random } from '@netkit/core'
+import type { Clock, LineShape, Random } from '@netkit/core'
 import { impair } from '@netkit/frames'
 import type { FrameLink, Impairment, ImpairedLink } from '@netkit/frames'
-
-/** One direction of the line. */
-export interface LineShape {
-  /** Bits per second. Default unlimited. */
-  readonly rateBps?: number
-  /** Time on the way, `ms`. Default none. */
-  readonly latencyMs?: number
-}
 
 /** Both directions; what is left out stays as it is, unlimited at first. */
 export interface GuestShaping {

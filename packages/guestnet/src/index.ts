@@ -10,7 +10,7 @@ export { enginePortRange } from './engine-port-range.ts'
 export type { Fetch } from './fetch-over.ts'
 export type { GuestDnsOptions } from './guest-dns.ts'
 export * from './guest-network.ts'
-export type { GuestShaping, LineShape } from './guest-shaping.ts'
+export type { GuestShaping } from './guest-shaping.ts'
 export { GUEST_PROXY_PORT, type GuestProxyOptions } from './guest-proxy.ts'
 export {
   GUEST_ENGINE_PORT,
@@ -20,4 +20,5 @@ export {
 } from './guest-engine.ts'
 export type { HostChanges, Ipv6Mode } from './host-changes.ts'
 export * from './host-prefixes.ts'
+export * from './policy/followed-policy.ts'
 export * from './policy/policy-file.ts'

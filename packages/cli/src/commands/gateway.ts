@@ -9,7 +9,7 @@ import { parsePublish, type PublishSpec } from '@netkit/ports'
 import { portControl } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { inspected, inspectOption, type InspectOption } from '../inspect-option.ts'
-import { readPolicy } from '../policy-option.ts'
+import { followPolicy } from '../policy-option.ts'
 import { qemuArguments, shellLine } from '../qemu-arguments.ts'
 import type { Reporter } from '../reporter.ts'
 import { aborted } from '../signals.ts'
@@ -35,7 +35,7 @@ export async function gatewayCommand(
   reporter: Reporter,
   signal: AbortSignal,
 ): Promise<ExitCode> {
-  const policy = readPolicy(options.policy)
+  await using policy = await followPolicy(options.policy, reporter)
   const host = hostNetwork()
   await using network = await createGuestNetwork({
     host,
