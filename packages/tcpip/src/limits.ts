@@ -60,6 +60,8 @@ export const LEASES_PER_GUEST = 16
 
 /** How long what stateless DHCPv6 handed out holds before it is asked for again, `s` (RFC 8415 21.23: 86,400 is the default). */
 export const INFORMATION_REFRESH_S = 86_400
+/** Resolvers in a router advertisement; systems use three at most. */
+export const RA_RESOLVERS = 8
 /** Bytes of search domains in a router advertisement, so that it fits the smallest MTU with all the rest; DHCPv6 has them all. */
 export const RA_SEARCH_DOMAINS_BYTES = 768
 

@@ -173,6 +173,13 @@ describe('the host’s ping program', () => {
     await expect(pinger.ping('203.0.113.9')).rejects.toMatchObject({ code, address: '203.0.113.9' })
   })
 
+  test('what is no address is no argument', async () => {
+    const commands = fakeCommands({})
+    const pinger = hostPing({ commands, platform: 'linux' })
+    await expect(pinger.ping('-f')).rejects.toThrow("'-f' is not an IP address")
+    expect(commands.calls).toEqual([])
+  })
+
   test('without the program: not supported, and why', async () => {
     const pinger = hostPing({ commands: fakeCommands({}), platform: 'linux' })
     await expect(pinger.ping('203.0.113.9')).rejects.toThrow(

@@ -5,7 +5,7 @@
  * programs on macOS, ping.exe on Windows. What is not understood counts as silence, never as an answer.
  */
 
-import { ipFamily } from '../address.ts'
+import { ipFamily, normalizeIp } from '../address.ts'
 import { errorCode, socketError } from '../errors.ts'
 import type { PingOptions, PingOutcome, Pinger } from '../pinger.ts'
 import { hostCommands } from './host-command.ts'
@@ -62,7 +62,9 @@ const ERRORS: readonly (readonly [RegExp, Parameters<typeof socketError>[0]])[] 
 export function hostPing(options: HostPingOptions = {}): Pinger {
   const { commands = hostCommands, platform = process.platform } = options
   return {
-    async ping(ip, request = {}) {
+    async ping(address, request = {}) {
+      // Nothing but an address becomes an argument.
+      const ip = normalizeIp(address)
       const { program, args } = commandLine(platform, ip, request)
       const { signal } = request
       let result: CommandResult

@@ -67,6 +67,8 @@ describe('DHCPv6', () => {
     ['0b1020300001', 'dhcp-bad-option'],
     ['0b102030000100ff00', 'dhcp-bad-option'],
     [`0b102030${'00640000'.repeat(100)}`, 'dhcp-bad-option'],
+    // A DUID has 130 bytes at most: what is sent back must not be longer.
+    [`0b10203000010083${'00'.repeat(131)}`, 'dhcp-bad-option'],
   ])('%s is refused', (hex, reason) => {
     const bytes = Buffer.from(hex, 'hex')
     expect(parseDhcpv6(blockOf(bytes), 0, bytes.length)).toBe(reason)

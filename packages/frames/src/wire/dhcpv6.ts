@@ -43,6 +43,8 @@ export const DHCPV6_OPTION_CODE = {
 } as const
 
 const CODE = DHCPV6_OPTION_CODE
+/** Its type and 128 bytes (RFC 8415 11.1). */
+const MAX_DUID_BYTES = 130
 
 /** A message's values. Addresses are 16 bytes each. */
 export interface Dhcpv6Fields {
@@ -87,6 +89,8 @@ export function parseDhcpv6(
     const start = at + 4
     at = start + size
     if (at > end) return 'dhcp-bad-option'
+    const isDuid = code === CODE.clientIdentifier || code === CODE.serverIdentifier
+    if (isDuid && size > MAX_DUID_BYTES) return 'dhcp-bad-option'
     decodeOption(options, code, new Uint8Array(bytes.subarray(start, at)))
   }
   const head = view.getUint32(offset)

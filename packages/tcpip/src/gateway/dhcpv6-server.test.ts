@@ -120,6 +120,20 @@ describe('stateless DHCPv6', () => {
     expect(guest.stats().dropped).toEqual(dropped)
   })
 
+  it('is asked by a client with a name longer than any, and says nothing', async () => {
+    const { raw, guest } = await setUp()
+    raw.take()
+    raw.send(frame(raw, ask({ clientIdentifier: new Uint8Array(900) })))
+    expect([replies(raw), guest.stats().dropped]).toEqual([[], { 'dhcp-bad-option': 1 }])
+  })
+
+  it('does not start with lists that fit into no message', async () => {
+    const searchDomains = Array.from({ length: 200 }, (_, i) => `${i}.a-long-name.example`)
+    await expect(setUp({ dhcp: { searchDomains } })).rejects.toMatchObject({
+      code: 'NETKIT_DHCP_OPTIONS',
+    })
+  })
+
   it('is announced by router advertisements, which name resolver and search domains too', async () => {
     const { raw } = await setUp()
     const advertisement = raw

@@ -10,7 +10,7 @@
  * these from DHCPv6 alone.
  */
 
-import { blockOf } from '@netkit/core'
+import { blockOf, NetkitError } from '@netkit/core'
 import type { Block } from '@netkit/core'
 import {
   DHCPV6_MESSAGE_TYPE,
@@ -29,6 +29,9 @@ import { DHCP_MESSAGE_MAX_BYTES, INFORMATION_REFRESH_S } from '../limits.ts'
 
 /** All_DHCP_Relay_Agents_and_Servers, ff02::1:2 (RFC 8415 7.1). */
 const ALL_SERVERS = new Address(0xff02_0000, 0, 0, 0x1_0002)
+
+/** Lists that are handed out, `bytes`: they leave room for both DUIDs. */
+const MAX_TOLD_BYTES = DHCP_MESSAGE_MAX_BYTES - 512
 
 /** What is handed out. */
 export interface Dhcpv6Settings {
@@ -50,6 +53,14 @@ export class Dhcpv6Server {
   constructor(engine: Engine, settings: Dhcpv6Settings) {
     this.#engine = engine
     this.#settings = settings
+    const { resolvers, ntpServers, searchDomains } = settings
+    const names = searchDomains.reduce((bytes, name) => bytes + name.length + 2, 0)
+    if (16 * (resolvers.length + ntpServers.length) + names > MAX_TOLD_BYTES) {
+      throw new NetkitError(
+        'NETKIT_DHCP_OPTIONS',
+        `dhcp.searchDomains, ipv6.dnsServers and ipv6.ntpServers together are longer than ${MAX_TOLD_BYTES} bytes, and fit into no DHCPv6 message. Leave some out.`,
+      )
+    }
     const duid = new DataView(new ArrayBuffer(10))
     duid.setUint16(0, 3)
     duid.setUint16(2, 1)

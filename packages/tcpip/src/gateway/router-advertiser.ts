@@ -15,6 +15,7 @@ import {
   RA_INTERVAL_MS,
   RA_LIFETIME_S,
   RA_PREFERRED_LIFETIME_S,
+  RA_RESOLVERS,
   RA_SEARCH_DOMAINS_BYTES,
   RA_VALID_LIFETIME_S,
 } from '../limits.ts'
@@ -95,7 +96,8 @@ export class RouterAdvertiser {
   }
 
   #sendTo(port: Port, mac: number, to: Address): void {
-    const { linkLocal, prefix, resolvers, moreByDhcp } = this.#advertised
+    const { linkLocal, prefix, moreByDhcp } = this.#advertised
+    const resolvers = this.#advertised.resolvers.slice(0, RA_RESOLVERS)
     const names = this.#searchDomains
     const on = this.#announced ? 1 : 0
     const message: RouterAdvertisement = {
