@@ -9,6 +9,7 @@ packages=(
   busybox-static bash python3  # the guest’s programs
   iproute2 util-linux mount    # ip, ss, nstat; unshare, nsenter
   iputils-ping                 # pings of the world, by the host for its guests
+  isc-dhcp-client              # a DHCPv6 client
   tshark                       # an independent reader of captures
   xz-utils zstd                # compressed kernel modules of newer kernels
   bind9-dnsutils dnsmasq-base  # dig; the name server of a host

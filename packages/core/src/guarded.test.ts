@@ -3,7 +3,7 @@ import { binderCompliance, streamNetworkCompliance } from './compliance/index.ts
 import { blockOf } from './block.ts'
 import type { FlowOrigin, FlowRequest, Verdict } from './egress-policy.ts'
 import { allowAll, egressPresets, egressRules } from './egress-rules.ts'
-import { guarded, isDenial } from './guarded.ts'
+import { guarded, isDenial, verdictOf } from './guarded.ts'
 import type { EgressEvent } from './egress-event.ts'
 import { MAX_DATAGRAM_BYTES } from './limits.ts'
 import { memoryNetwork } from './memory-network.ts'
@@ -110,6 +110,15 @@ describe('guarded streams', () => {
       code: 'EACCES',
       rule: 'netkit:loopback',
     })
+  })
+
+  test('a stream knows what let it out', async () => {
+    const inner = await serving(['203.0.113.1', 80])
+    const network = guarded(inner, egressRules([{ action: 'allow', name: 'the web', ports: [80] }]))
+    const stream = await network.connect({ ip: '203.0.113.1', port: 80 }, { origin: guest })
+    expect(verdictOf(stream)).toMatchObject({ allow: true, rule: 'the web' })
+    const unguarded = await inner.connect({ ip: '203.0.113.1', port: 80 })
+    expect(verdictOf(unguarded)).toBe(undefined)
   })
 
   test('the host alias leads to the loopback, where it is on', async () => {

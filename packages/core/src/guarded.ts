@@ -127,6 +127,14 @@ export function isDenial(error: unknown): error is DenialError {
   return errorCode(error) === 'EACCES' && typeof (error as { rule?: unknown }).rule === 'string'
 }
 
+/** What a stream of a guarded network was allowed by. */
+const verdicts = new WeakMap<ByteStream, Verdict>()
+
+/** The verdict that let a stream of a guarded network out; `undefined` for any other stream. */
+export function verdictOf(stream: ByteStream): Verdict | undefined {
+  return verdicts.get(stream)
+}
+
 /** A network that exposes what it listens on. */
 interface KnowsListeners {
   readonly ownListeners?: OwnListeners
@@ -221,6 +229,7 @@ class Guard implements GuardedNetwork {
     const stream = await this.#open(flow, target, options)
     const open: OpenFlow = { stream, flow, verdict, place: -1 }
     this.#flows.add(open)
+    verdicts.set(stream, verdict)
     void this.#forgetWhenClosed(open)
     if (version !== this.#version) await this.#decideAgain(open)
     return stream

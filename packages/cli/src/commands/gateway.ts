@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import { formatEndpoint } from '@netkit/core'
 import { hostNetwork, serve } from '@netkit/core/node'
 import { captured, listeningLink, reconnectingLink, type FrameLink } from '@netkit/frames'
-import { createGuestNetwork, openCaptureFile } from '@netkit/guestnet'
+import { createGuestNetwork, flowComments, openCaptureFile } from '@netkit/guestnet'
 import { parsePublish, type PublishSpec } from '@netkit/ports'
 import { portControl } from '@netkit/ports/node'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
@@ -47,7 +47,8 @@ export async function gatewayCommand(
   await using link = await openLink(host, options)
   await using page = inspected(options)
   const seen = page.watched(link, 'vm')
-  network.attach(file ? captured(seen, file.capture, { name: 'vm' }) : seen, { name: 'vm' })
+  const capture = { name: 'vm', comment: flowComments(network.gateway) }
+  network.attach(file ? captured(seen, file.capture, capture) : seen, { name: 'vm' })
 
   const published: string[] = []
   for (const spec of options.publish ?? []) {

@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isNetkitError, NetkitError } from '@netkit/core'
 import { captured, type FrameLink } from '@netkit/frames'
-import { createGuestNetwork, openCaptureFile, type GuestNetwork } from '@netkit/guestnet'
+import {
+  createGuestNetwork,
+  flowComments,
+  openCaptureFile,
+  type GuestNetwork,
+} from '@netkit/guestnet'
 import {
   bulkBytesFor,
   guestOptions,
@@ -103,7 +108,8 @@ export async function upCommand(
   await page.serve(network, reporter)
   const attach = (link: FrameLink): void => {
     const seen = page.watched(link, 'guest')
-    network.attach(captured(seen, file.capture, { name: 'guest' }), { name: 'guest' })
+    const comment = flowComments(network.gateway)
+    network.attach(captured(seen, file.capture, { name: 'guest', comment }), { name: 'guest' })
   }
   await using guest = await startBest(candidates, reporter, (kind) =>
     startGuest(kind, {

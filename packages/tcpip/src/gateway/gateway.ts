@@ -33,7 +33,7 @@ import type { ConnectReply } from './connect-errors.ts'
 import { DhcpServer } from './dhcp-server.ts'
 import { Dhcpv6Server } from './dhcpv6-server.ts'
 import { EchoRelay } from './echo-relay.ts'
-import type { FlowRecord } from './flow-record.ts'
+import type { FlowRecord, FlowSnapshot } from './flow-record.ts'
 import type { GatewayEvent } from './gateway-events.ts'
 import { addressing, aliasesOf, dhcpSettings } from './gateway-options.ts'
 import type { Addressing, AddressingOptions } from './gateway-options.ts'
@@ -144,6 +144,8 @@ export interface Gateway extends AsyncDisposable {
   announceIpv6(on: boolean): void
   /** Leases that hold, by address. */
   leases(): readonly Lease[]
+  /** The TCP flow between a guest's end and its peer, while it lives and for a while after. */
+  flowBetween(guest: IpEndpoint, peer: IpEndpoint): FlowSnapshot | undefined
   /** Everything that lives here, for a person or a test. */
   snapshot(): GatewaySnapshot
   /** Ends all flows, detaches all guests. Idempotent. */
@@ -354,6 +356,10 @@ class NetkitGateway implements Gateway, GatewayHandlers {
       tcp: this.#gate.snapshot(),
       udp: this.#nat.snapshot(),
     }
+  }
+
+  flowBetween(guest: IpEndpoint, peer: IpEndpoint): FlowSnapshot | undefined {
+    return this.#gate.between(guest, peer)
   }
 
   #snapshotOf(guest: GatewayGuest): GuestSnapshot {

@@ -17,13 +17,14 @@
  * silence, since the guest tries again by itself.
  */
 
-import { errorCode, socketError, splice } from '@netkit/core'
+import { errorCode, socketError, splice, verdictOf } from '@netkit/core'
 import type {
   ByteStream,
   ConnectOptions,
   Dialer,
   Endpoint,
   FlowOrigin,
+  IpEndpoint,
   ReadBlockPool,
   Timer,
 } from '@netkit/core'
@@ -96,6 +97,8 @@ export class TcpGate implements FlowOwner {
   readonly #guests = new Map<Port, GuestFlows>()
   readonly #flows = new Map<TcpFlow, GateFlow>()
   readonly #recent: FlowRecord[] = []
+  /** Live ones and recent ones, by `endsOf`. */
+  readonly #byEnds = new Map<string, FlowRecord>()
   #nextNumber = 1
   #opened = 0
 
@@ -108,6 +111,11 @@ export class TcpGate implements FlowOwner {
   snapshot(): FlowSnapshot[] {
     const live = [...this.#flows.values()].map(({ record }) => record)
     return [...this.#recent, ...live].map((record) => record.snapshot())
+  }
+
+  /** The flow of a guest's end and its peer, live or ended last. */
+  between(guest: IpEndpoint, peer: IpEndpoint): FlowSnapshot | undefined {
+    return this.#byEnds.get(endsOf({ source: guest, destination: peer }))?.snapshot()
   }
 
   /** Counters of one guest. */
@@ -177,6 +185,7 @@ export class TcpGate implements FlowOwner {
     guest.halfOpen++
     guest.halfOpenTo.set(destination, (guest.halfOpenTo.get(destination) ?? 0) + 1)
     this.#flows.set(flow, gate)
+    this.#byEnds.set(endsOf(record), record)
     this.#opened++
     this.#options.onFlow(record)
     this.#decide(gate, closed)
@@ -317,6 +326,7 @@ export class TcpGate implements FlowOwner {
     record.connectMs = this.#engine.clock.now() - record.openedAt
     // Nothing is left to be given up, and a signal is the largest object of a flow that is quiet.
     gate.abort = undefined
+    record.rule ??= verdictOf(host)?.rule
     gate.host = host
     this.#accept(gate, (stream) => {
       gate.host = undefined
@@ -386,7 +396,12 @@ export class TcpGate implements FlowOwner {
     gate.host?.reset()
     gate.host = undefined
     this.#recent.push(record)
-    if (this.#recent.length > RECENT_FLOWS) this.#recent.shift()
+    if (this.#recent.length > RECENT_FLOWS) {
+      const oldest = this.#recent.shift()
+      const key = oldest && endsOf(oldest)
+      // The same ends may have another flow by now.
+      if (key !== undefined && this.#byEnds.get(key) === oldest) this.#byEnds.delete(key)
+    }
     this.#options.onFlow(record)
   }
 
@@ -399,4 +414,9 @@ export class TcpGate implements FlowOwner {
     if (left > 0) guest.halfOpenTo.set(destination, left)
     else guest.halfOpenTo.delete(destination)
   }
+}
+
+/** Both ends of a flow as one text. */
+function endsOf({ source, destination }: Pick<NewFlow, 'source' | 'destination'>): string {
+  return `${source.ip} ${source.port} ${destination.ip} ${destination.port}`
 }
