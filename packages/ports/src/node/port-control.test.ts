@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { memoryNetwork, readAll, writeAll } from '@netkit/core'
 import type { Network } from '@netkit/core'
 import { hostNetwork, serve } from '@netkit/core/node'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createPortBroker } from '../index.ts'
 import type { PortBroker } from '../index.ts'
 import { portControl } from './index.ts'
@@ -35,6 +35,8 @@ afterEach(async () => {
   await close()
   rmSync(path, { force: true })
 })
+
+afterAll(() => rmSync(directory, { recursive: true }))
 
 function open(method: string, url: string, body?: unknown): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
