@@ -113,7 +113,8 @@ const median = (numbers: readonly number[]): number =>
 const mebibytes = (bytes: number): string => (bytes / (1 << 20)).toFixed(1)
 
 const backend = role(['server'])
-const forwarders = await startForwarders(Number(await firstLine(backend)))
+const target = Number(await firstLine(backend))
+const forwarders = await startForwarders(target)
 const results = forwarders.map(() => ({
   gbits: [] as number[],
   cpuPerGb: [] as number[],
@@ -145,8 +146,9 @@ const rows = forwarders.map(
   ({ name }, i) =>
     `| ${name} | ${cell(i, 'gbits', 1)} | ${cell(i, 'cpuPerGb', 2)} | ${cell(i, 'perSecond', 0)} | ${cell(i, 'cpuPerThousand', 3)} |`,
 )
-const [own] = forwarders
-const idleBytes = own === undefined ? 0 : await idle(own.port, own.pid)
+// A fresh process: what the transfers left in the old one's heap would be used again.
+const fresh = role(['netkit', String(target)])
+const idleBytes = await idle(Number(await firstLine(fresh)), fresh.pid ?? 0)
 const published = JSON.parse(await firstLine(role(['publish'], ['--expose-gc']))) as PublishResult
 const thousands = (count: number): string => count.toLocaleString('en').replace(',', ' ')
 
@@ -168,7 +170,7 @@ A short connection carries one byte each way; 32 are under way at a time.
 |---|---:|
 | ${thousands(IDLE_CONNECTIONS)} idle forwarded connections | ${mebibytes(idleBytes)} MiB |
 | a range of ${thousands(RANGE_PORTS)} ports, published | ${published.rangeMs.toFixed(0)} ms, ${mebibytes(published.rangeBytes)} MiB |
-| ${thousands(PUBLICATIONS)} times published and given back: growth | ${mebibytes(published.grownBytes)} MiB, ${published.grownDescriptors} descriptors |
+| ${thousands(PUBLICATIONS)} times published and given back, after as many before: growth | ${mebibytes(published.grownLiveBytes)} MiB live, ${mebibytes(published.grownBytes)} MiB resident, ${published.grownDescriptors} descriptors |
 ${left.length === 0 ? '' : `\nNot measured: ${left.join('; ')}.\n`}
 To measure again: \`npx --yes pnpm@12.21.0 bench:forwarders\` (Linux, socat; \`--docker-proxy <path>\`).
 `
