@@ -16,7 +16,7 @@
 
 import { errorCode } from '@netkit/core'
 import type { PortError } from '@netkit/core'
-import type { EngineClient } from '../engine/engine-client.ts'
+import type { EngineAnswer, EngineClient } from '../engine/engine-client.ts'
 import type { Answer } from '../http/answer.ts'
 import type { Inspection, Outcome } from '../inspection.ts'
 import { JsonDocument } from '../json/json-document.ts'
@@ -149,7 +149,7 @@ export class ContainerPublishing {
     const { publications } = this.#parts
     const endTurn = await publications.turn(id)
     try {
-      const ports = await this.#container(id)
+      const ports = await this.#known(id)
       const bound = ports?.bound ?? []
       await publications.keepOnly(id, bound)
       if (ports === undefined || bound.length === 0) return
@@ -197,19 +197,28 @@ export class ContainerPublishing {
     const { publications } = this.#parts
     for (const owner of publications.owners) {
       if (owner.kind !== 'container' || owner.id === except) continue
-      const other = await this.#container(owner.id)
+      const other = await this.#known(owner.id)
       if (other?.running !== true) await publications.keepOnly(owner.id, [])
     }
   }
 
+  /** What the engine knows by a client's name for it; what is wrong with the name, the engine says best itself. */
   async #container(name: string, signal?: AbortSignal): Promise<ContainerPorts | undefined> {
-    const path = `/containers/${encodeURIComponent(name)}/json`
-    const { status, json } = await this.#parts.client.call(
-      'GET',
-      path,
-      signal ?? this.#parts.signal,
-    )
+    const { status, json } = await this.#inspect(name, signal)
     return status === 200 ? containerPorts(json) : undefined
+  }
+
+  /** A container that we know; `undefined` only when the engine says that there is none. */
+  async #known(id: string): Promise<ContainerPorts | undefined> {
+    const { status, json } = await this.#inspect(id)
+    if (status === 404) return undefined
+    if (status === 200 && typeof json === 'object') return containerPorts(json)
+    throw new Error(`the engine answered ${status} when asked for container ${id}`)
+  }
+
+  #inspect(name: string, signal?: AbortSignal): Promise<EngineAnswer> {
+    const path = `/containers/${encodeURIComponent(name)}/json`
+    return this.#parts.client.call('GET', path, signal ?? this.#parts.signal)
   }
 }
 

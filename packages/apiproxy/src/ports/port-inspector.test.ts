@@ -170,6 +170,15 @@ describe('what happens without the proxy', () => {
     expect(it.trouble.map(({ what }) => what)).toEqual(['engine-unreachable'])
   })
 
+  test('an engine that cannot answer for a container has not said that it is gone', async () => {
+    await using it = await portRig((engine) => engine.add('web', WEB, true))
+    await it.ports.synced
+    it.engine.inspectFails = true
+    await it.engine.event('start', 'web')
+    await expect.poll(() => it.trouble).toMatchObject([{ what: 'sync-failed', container: 'web' }])
+    expect(it.publisher.book.get(8080)?.committed).toBe(true)
+  })
+
   test('a port that leads nowhere is told, and is not held', async () => {
     await using it = await portRig((engine) => engine.add('web', WEB, true))
     it.publisher.failsToCommit = true

@@ -31,6 +31,8 @@ export class ScriptedEngine {
   services: Map<string, ScriptedService> | undefined
   /** `METHOD path` of all calls but inspects, lists and events. */
   readonly calls: string[] = []
+  /** Inspects are answered 500. */
+  inspectFails = false
   /** The next start fails with this. */
   failure: string | undefined
   /** The number the engine takes where it may choose. */
@@ -161,6 +163,7 @@ export class ScriptedEngine {
     id: string,
     container: ScriptedContainer | undefined,
   ): { status: number; json?: unknown } {
+    if (this.inspectFails) return { status: 500, json: { message: 'out of memory' } }
     if (container === undefined)
       return { status: 404, json: { message: `No such container: ${id}` } }
     const { running, bindings, labels } = container

@@ -15,6 +15,8 @@ here=$(dirname "$(realpath "$0")")
 first_process() {
   local tree=$1 run=$2 base=$2/root
   shift 2
+  # From now on the child of unshare is this process, and its namespaces are the engine's.
+  : >"$run/standing"
   mount --make-rprivate /
   mkdir -p "$base"
   mount -t tmpfs -o mode=755 tmpfs "$base"
@@ -50,7 +52,7 @@ cache=$(realpath -m "$1") run=$(realpath -m "$2") kind=$3 network=$4
 shift 4
 tree=$(bash "$here/engine-tree.sh" "$cache")
 mkdir -p "$run"
-rm -f "$run"/{docker.sock,log}
+rm -f "$run"/{docker.sock,log,standing}
 cp "$here/engine-boot.sh" "$run"
 setpriv --pdeathsig KILL unshare --mount --net --pid --ipc --uts --cgroup --fork --kill-child=KILL \
   bash "$(realpath "$0")" --first-process "$tree" "$run" "$kind" /netkit/docker.sock "$network" "$@" >"$run/log" 2>&1 </dev/null &
@@ -69,12 +71,11 @@ failed() {
   exit 1
 }
 
-init=
-until [[ -n $init ]]; do
+until [[ -e $run/standing ]]; do
   kill -0 "$outer" 2>/dev/null || failed 'The namespaces of the engine could not be made.'
-  init=$(pgrep -P "$outer" | head -n 1) || true
-  [[ -n $init ]] || sleep 0.02
+  sleep 0.02
 done
+init=$(pgrep -P "$outer" | head -n 1) || failed 'The namespaces of the engine are gone.'
 printf '{"pid":%s}\n' "$init"
 # An engine that cannot start is started again and again: somebody has to say so.
 deadline=$((SECONDS + 120))
