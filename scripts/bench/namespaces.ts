@@ -145,11 +145,11 @@ export function residentBytes(child: ChildProcess): number {
   )
 }
 
-/** CPU seconds, user and system, that a process and its children have used. */
+/** CPU seconds, user and system, that a process and its children, the ended ones included, have used. */
 export function cpuSeconds(child: ChildProcess): number {
-  // proc(5): utime and stime, in clock ticks of 10 ms.
+  // proc(5): utime, stime, cutime and cstime, in clock ticks of 10 ms.
   return familyOf(child.pid ?? 0).reduce((sum, pid) => {
-    const fields = fieldsOfStat(pid)
-    return sum + (Number(fields?.[11] ?? 0) + Number(fields?.[12] ?? 0)) / 100
+    const ticks = fieldsOfStat(pid)?.slice(11, 15) ?? []
+    return sum + ticks.reduce((all, each) => all + Number(each), 0) / 100
   }, 0)
 }
