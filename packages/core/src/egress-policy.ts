@@ -60,6 +60,11 @@ export function isChosenByGuest(origin: FlowOrigin | undefined): boolean {
 /** Decides about flows. May be asked again for a live flow when it changes. */
 export interface EgressPolicy {
   decide(flow: FlowRequest): Verdict | Promise<Verdict>
+  /**
+   * It allows flows by the names that led to them: whoever sees further names of a flow (the TLS hello, `Host`) has to see that they are
+   * the same, or a second name gets around it.
+   */
+  readonly byName?: boolean
   /** Runs `run` when earlier verdicts may no longer hold; returns what removes the listener. */
   onChange?(run: () => void): () => void
 }

@@ -43,6 +43,8 @@ export interface EgressRulesOptions {
 /** A policy whose rules can be exchanged while flows are live. */
 export interface EgressRules extends EgressPolicy {
   decide(flow: FlowRequest): Verdict
+  /** A rule allows by name, and what no rule matches is denied. */
+  readonly byName: boolean
   onChange(run: () => void): () => void
   /** Takes other rules from now on; live flows are decided again. */
   replace(rules: readonly EgressRule[], options?: EgressRulesOptions): void
@@ -105,6 +107,9 @@ export function egressRules(
   const listeners = new Set<() => void>()
   return {
     decide: (flow) => decide(compiled, fallback, flow),
+    get byName() {
+      return fallback === 'deny' && compiled.some(allowsByName)
+    },
     onChange(run) {
       listeners.add(run)
       return () => listeners.delete(run)
@@ -129,6 +134,9 @@ export class EgressRuleError extends NetkitError {
     this.field = field
   }
 }
+
+const allowsByName = ({ rule }: CompiledRule): boolean =>
+  rule.action === 'allow' && rule.names !== undefined
 
 interface CompiledRule {
   readonly rule: EgressRule

@@ -29,6 +29,8 @@ export interface GuestDnsParts {
   /** Where queries to upstreams leave from. */
   readonly egress: Network
   readonly names: NameMemory
+  /** Behind the layers of the options. */
+  readonly ownLayers: readonly Layer[]
   /** Whether the gateway serves a proxy: `http.docker.internal` leads there. */
   readonly hasProxy: boolean
   readonly clock: Clock
@@ -65,7 +67,7 @@ export async function serveGuestDns(
     clock,
     upstream,
     memory: names,
-    ...(options.layers && { layers: options.layers }),
+    layers: [...(options.layers ?? []), ...parts.ownLayers],
     ...(hosts && { hosts }),
     ...(parts.changes && { hostEvents: parts.changes }),
     names: [

@@ -70,6 +70,7 @@ import type { HostChanges, Ipv6Mode } from './host-changes.ts'
 import { hostPrefixes } from './host-prefixes.ts'
 import { shapedLink } from './guest-shaping.ts'
 import type { GuestShaping } from './guest-shaping.ts'
+import { transparentProxy } from './transparent-proxy.ts'
 
 /** Options of `createGuestNetwork`; everything has a default. */
 export interface GuestNetworkOptions {
@@ -81,7 +82,10 @@ export interface GuestNetworkOptions {
   readonly policy?: EgressPolicy
   /** `false`: no resolver; guests are told none. */
   readonly dns?: GuestDnsOptions | false
-  /** The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`; `false` for none. Default: decided by the host's settings. */
+  /**
+   * The HTTP and SOCKS proxy for guests on `http.docker.internal:3128`, and of their ports 80 and 443; `false` for none. Default: decided by
+   * the host's settings.
+   */
   readonly proxy?: GuestProxyOptions | false
   readonly dhcp?: DhcpOptions
   /** How UDP is mapped to the host's sockets: filtering, idle time, connected destinations. */
@@ -352,7 +356,9 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     clock,
     random,
   }
-  const egress = guarded(host, options.policy ?? allowAll, {
+  const policy = options.policy ?? allowAll
+  const transparent = transparentProxy(options.proxy)
+  const egress = guarded(host, transparent?.guard(policy) ?? policy, {
     clock,
     hostAddresses: { has: (ip) => addresses().has(ip) },
     ...(options.onEgress && { onEvent: options.onEgress }),
@@ -373,6 +379,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
     network: egress,
     hostAlias: options.hostAlias ?? false,
     onEvent,
+    ...(transparent && { route: transparent.route }),
   })
   let dns: GuestDns | undefined
   let proxy: GuestProxy | undefined
@@ -383,6 +390,7 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
         egress,
         names,
         hasProxy: options.proxy !== false,
+        ownLayers: transparent ? [transparent.layer()] : [],
         clock,
         random,
         ...(changes && { changes }),
@@ -393,8 +401,10 @@ export async function createGuestNetwork(options: GuestNetworkOptions = {}): Pro
       ? addressResolver(dns.server.responder)
       : withHostAlias(hostResolver(), gateway.hostAlias)
     if (options.proxy !== false) {
-      const parts = { gateway, egress, clock, random, resolver, isHostOs: isHostNetwork(host) }
+      const isHostOs = isHostNetwork(host)
+      const parts = { gateway, egress, policy, clock, random, resolver, isHostOs }
       proxy = await serveGuestProxy(parts, options.proxy ?? {})
+      transparent?.start(gateway, proxy.server)
     }
     const ports = createPortBroker({
       ...hostSide(host),

@@ -4,7 +4,7 @@
  */
 
 import { NetkitError, socketError } from '@netkit/core'
-import type { Clock, GuardedNetwork, Random, Resolver } from '@netkit/core'
+import type { Clock, EgressPolicy, GuardedNetwork, Random, Resolver } from '@netkit/core'
 import { createProxyServer, hostProxySources } from '@netkit/proxy'
 import type { Authenticator, DecisionSource, ProxyServer } from '@netkit/proxy'
 import type { Gateway } from '@netkit/tcpip'
@@ -20,12 +20,20 @@ export interface GuestProxyOptions {
   readonly sources?: readonly DecisionSource[]
   /** For upstream proxies; default Digest and Basic. */
   readonly authenticators?: readonly Authenticator[]
+  /**
+   * Ports whose connections are followed as the host itself would make them: through its proxy where it has one, by name. `false` for
+   * none. Default 80 and 443. While the host has no proxy for a target, its connections are dialled as all others.
+   */
+  readonly transparent?: readonly number[] | false
+  /** Whether all names of a connection must be the same; see `ProxyServerOptions.checkNames`. Default while the policy allows by name. */
+  readonly checkNames?: boolean
 }
 
 /** What the proxy for guests works with. */
 export interface GuestProxyParts {
   readonly gateway: Gateway
   readonly egress: GuardedNetwork
+  readonly policy: EgressPolicy
   /** Finds the addresses of what guests name, as their own resolver would. */
   readonly resolver: Resolver
   /** Flows go out by the host OS: its settings are followed where no sources are given. */
@@ -58,6 +66,7 @@ export async function serveGuestProxy(
     network: new ProxiedDialer(gateway, egress),
     resolver,
     sources: options.sources ?? settings?.sources ?? [],
+    checkNames: options.checkNames ?? (() => parts.policy.byName ?? false),
     clock,
     random,
     ...(authenticators && { authenticators }),

@@ -23,52 +23,62 @@ export type HelloResult = ClientHello | 'more' | 'not-tls'
 
 /** Reads what has come so far, from the first byte. */
 export function parseClientHello(bytes: Uint8Array): HelloResult {
-  const handshake = joinRecords(bytes)
-  if (handshake === 'not-tls') return 'not-tls'
-  const message = handshake
-  if (message.length > 0 && message[0] !== 1) return 'not-tls'
-  if (message.length < 4) return 'more'
-  const length = 4 + u24(message, 1)
-  if (length > CLIENT_HELLO_BYTES) return 'not-tls'
-  if (message.length < length) return 'more'
-  return readHello(message.subarray(4, length)) ?? 'not-tls'
+  return new ClientHelloReader().push(bytes)
 }
 
-function joinRecords(bytes: Uint8Array): Uint8Array | 'not-tls' {
-  const parts: Uint8Array[] = []
-  let at = 0
-  let size = 0
-  while (at < bytes.length) {
-    if (bytes[at] !== 22 || (at + 1 < bytes.length && bytes[at + 1] !== 3)) {
-      // Another kind of record after the hello is complete is none of our business.
-      if (size === 0 || !isComplete(parts)) return 'not-tls'
-      break
+/** Reads a hello piece by piece; each byte is looked at once, however it is cut into segments and records. */
+export class ClientHelloReader {
+  // The record's header as far as it is there, and what is left of its content.
+  readonly #header: number[] = []
+  #left = 0
+  #message = new Uint8Array(1024)
+  #length = 0
+  #result: HelloResult = 'more'
+
+  /** Takes more bytes. The answer stays once it is not `more`. */
+  push(bytes: Uint8Array): HelloResult {
+    for (let at = 0; at < bytes.length && this.#result === 'more';) {
+      if (this.#left === 0) this.#result = this.#takeHeader(bytes[at++] ?? 0)
+      else {
+        const part = bytes.subarray(at, at + this.#left)
+        this.#append(part)
+        at += part.length
+        this.#left -= part.length
+        this.#result = this.#read()
+      }
     }
-    if (at + 5 > bytes.length) break
-    const length = u16(bytes, at + 3)
-    if (length === 0 || length > 16_384) return 'not-tls'
-    const part = bytes.subarray(at + 5, at + 5 + length)
-    parts.push(part)
-    size += part.length
-    at += 5 + length
+    return this.#result
   }
-  const message = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    message.set(part, offset)
-    offset += part.length
-  }
-  return message
-}
 
-function isComplete(parts: readonly Uint8Array[]): boolean {
-  const head: number[] = []
-  let size = 0
-  for (const part of parts) {
-    size += part.length
-    for (let i = 0; i < part.length && head.length < 4; i++) head.push(part[i] ?? 0)
+  #takeHeader(byte: number): 'more' | 'not-tls' {
+    const header = this.#header
+    header.push(byte)
+    if (header[0] !== 22 || (header.length > 1 && header[1] !== 3)) return 'not-tls'
+    if (header.length < 5) return 'more'
+    this.#left = ((header[3] ?? 0) << 8) | (header[4] ?? 0)
+    header.length = 0
+    return this.#left === 0 || this.#left > 16_384 ? 'not-tls' : 'more'
   }
-  return head.length === 4 && size >= 4 + u24(Uint8Array.from(head), 1)
+
+  #append(part: Uint8Array): void {
+    if (this.#length + part.length > this.#message.length) {
+      const larger = new Uint8Array(2 * (this.#length + part.length))
+      larger.set(this.#message.subarray(0, this.#length))
+      this.#message = larger
+    }
+    this.#message.set(part, this.#length)
+    this.#length += part.length
+  }
+
+  #read(): HelloResult {
+    const message = this.#message.subarray(0, this.#length)
+    if (message[0] !== 1) return 'not-tls'
+    if (message.length < 4) return 'more'
+    const length = 4 + u24(message, 1)
+    if (length > CLIENT_HELLO_BYTES) return 'not-tls'
+    if (message.length < length) return 'more'
+    return readHello(message.subarray(4, length)) ?? 'not-tls'
+  }
 }
 
 function readHello(body: Uint8Array): ClientHello | undefined {

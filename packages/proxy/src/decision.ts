@@ -21,6 +21,8 @@ export interface ProxyTarget {
   /** How the client asked. */
   readonly kind: 'explicit' | 'connect' | 'socks' | 'transparent'
   readonly guest?: string
+  /** The address that a transparent connection was going to: a direct way goes there, unless names are checked. */
+  readonly address?: string
 }
 
 /** An upstream proxy. */

@@ -12,8 +12,8 @@
  * An answer that breaks off resets the client: never a clean end of half a body.
  */
 
-import { isIpEndpoint, splice } from '@netkit/core'
-import type { ByteStream, Clock, FlowOrigin, Splice } from '@netkit/core'
+import { splice } from '@netkit/core'
+import type { ByteStream, FlowOrigin } from '@netkit/core'
 import {
   BodyScanner,
   explainFault,
@@ -25,58 +25,34 @@ import type { BodyFraming, RequestHead, ResponseHead } from '@netkit/core/http'
 import { answerChallenges, parseChallenges } from './authentication.ts'
 import { ChunkDecoder } from './chunk-decoder.ts'
 import { withDeadline } from './deadline.ts'
-import { formatAuthority } from './decision.ts'
 import type { Hop, ProxyTarget } from './decision.ts'
-import { normalHost } from './exceptions.ts'
 import { failureAnswer, failureOf, ProxyFailure } from './failure.ts'
 import { requestHead, responseHead } from './forwarded-head.ts'
 import {
+  AUTHENTICATION_ROUNDS,
   BODY_QUEUE_BYTES,
   CLIENT_IDLE_MS,
   LINGER_BYTES,
   LINGER_MS,
   RESPONSE_DEADLINE_MS,
 } from './limits.ts'
+import {
+  connectTarget,
+  explicitTarget,
+  hostField,
+  hostTarget,
+  nextTarget,
+} from './request-target.ts'
+import { originOf } from './session.ts'
+import type { OpenedWay, ProxyClient, SessionHost } from './session.ts'
 import { StreamReader, StreamWriter } from './stream-reader.ts'
-import { authenticationFailure, firstAuthorization, takesAbsoluteForm } from './upstream.ts'
-import type { UpstreamParts } from './upstream.ts'
-
-/** Who the client is. */
-export interface ProxyClient {
-  readonly guest?: string
-  /** Where a transparent connection was going. */
-  readonly destination?: { readonly ip: string; readonly port: number }
-  /** Names that led the guest to `destination`. */
-  readonly names?: readonly string[]
-}
-
-/** An open way and the hop it goes by. */
-export interface OpenedWay {
-  readonly stream: ByteStream
-  readonly hop: Hop
-  /** It has carried a request before, and may have been closed meanwhile. */
-  readonly isReused: boolean
-}
-
-/** What a session needs of its server. */
-export interface SessionHost {
-  readonly clock: Clock
-  readonly parts: UpstreamParts
-  /** This proxy's mark in `Via`. */
-  readonly viaToken: string
-  openTunnel(target: ProxyTarget, origin: FlowOrigin, signal: AbortSignal): Promise<OpenedWay>
-  openForRequest(
-    target: ProxyTarget,
-    origin: FlowOrigin,
-    signal: AbortSignal,
-    fresh: boolean,
-  ): Promise<OpenedWay>
-  /** The way may serve another request. */
-  keep(target: ProxyTarget, way: OpenedWay): void
-  /** Joins a tunnel, after checks that the server asks for. */
-  join(client: ByteStream, way: ByteStream, target: ProxyTarget): Splice
-  failed(failure: ProxyFailure, target: ProxyTarget | undefined): void
-}
+import { runTunnel } from './tunnel.ts'
+import {
+  authenticationFailure,
+  drained,
+  firstAuthorization,
+  takesAbsoluteForm,
+} from './upstream.ts'
 
 /** Serves a client until it leaves. Never rejects. */
 export async function serveHttp(
@@ -86,6 +62,15 @@ export async function serveHttp(
 ): Promise<void> {
   await new HttpSession(host, stream, client).run()
 }
+
+/** The 407 of an upstream, and whether its connection can be used again. */
+interface ProxyRefusal {
+  readonly head: ResponseHead
+  readonly canStay: boolean
+}
+
+const hasBody = ({ body }: RequestHead): boolean =>
+  body.kind !== 'none' && !(body.kind === 'length' && body.length === 0)
 
 class HttpSession {
   readonly #host: SessionHost
@@ -140,17 +125,23 @@ class HttpSession {
           'The request has come through this proxy already: an upstream leads back here.',
         )
       }
-      const isConnect = head.method === 'CONNECT'
-      const parsed = isConnect ? connectTarget(head) : this.#requestTarget(head)
-      target = {
-        ...parsed.target,
-        ...(this.#client.guest !== undefined && { guest: this.#client.guest }),
+      const { destination, guest, only } = this.#client
+      const isForProxy = head.method === 'CONNECT' || /^[a-z][\w+.-]*:\/\//i.test(head.target)
+      if (destination !== undefined && isForProxy && only === undefined) {
+        await this.#passOn(head, destination)
+        return false
       }
-      if (isConnect) {
+      if (head.method === 'CONNECT') {
+        target = { ...connectTarget(head), ...(guest !== undefined && { guest }) }
         await this.#connect(target)
         return false
       }
-      return await this.#exchange(head, target, parsed.path)
+      const requested =
+        destination === undefined
+          ? explicitTarget(head, this.#host.checksNames)
+          : hostTarget(head, this.#client, destination)
+      target = { ...requested.target, ...(guest !== undefined && { guest }) }
+      return await this.#exchange(head, target, requested.path)
     } catch (error) {
       if (this.#answered || this.#gone.signal.aborted) throw error
       const failure = failureOf(error, head.target)
@@ -161,73 +152,55 @@ class HttpSession {
   }
 
   #origin(target: ProxyTarget): FlowOrigin {
-    const { guest, names = [] } = this.#client
-    const { remote } = this.#stream
-    return {
-      layer: 'proxy',
-      chosenBy: 'guest',
-      names: [target.host, ...names.filter((name) => name !== target.host)],
-      ...(guest !== undefined && { guest }),
-      ...(remote && isIpEndpoint(remote) && { source: remote }),
-    }
-  }
-
-  #requestTarget(head: RequestHead): { target: ProxyTarget; path: string } {
-    const { destination } = this.#client
-    if (destination === undefined) {
-      if (!/^http:\/\//i.test(head.target) || !URL.canParse(head.target)) {
-        throw new ProxyFailure(
-          'bad-target',
-          'This is a proxy: a request must name http://host/path, and https goes through CONNECT.',
-        )
-      }
-      const rest = head.target.slice('http://'.length)
-      const end = /[/?#]/.exec(rest)?.index ?? rest.length
-      const path = rest.slice(end).replace(/#.*$/, '')
-      const { host, port } = parseAuthority(rest.slice(0, end), 80)
-      return {
-        target: { scheme: 'http', host, port, kind: 'explicit' },
-        path: path.startsWith('/')
-          ? path
-          : head.method === 'OPTIONS' && path === ''
-            ? '*'
-            : `/${path}`,
-      }
-    }
-    const written = head.field('host')
-    const { host, port } =
-      written === undefined || written === ''
-        ? { host: destination.ip, port: destination.port }
-        : parseAuthority(written, destination.port)
-    if (port !== destination.port) {
-      throw new ProxyFailure(
-        'name-mismatch',
-        `Host names port ${port}, the connection goes to ${destination.port}.`,
-      )
-    }
-    return { target: { scheme: 'http', host, port, kind: 'transparent' }, path: head.target }
+    return originOf(this.#host, this.#stream, this.#client, target)
   }
 
   async #connect(target: ProxyTarget): Promise<void> {
-    const { signal } = this.#gone
-    const way = await this.#host.openTunnel(target, this.#origin(target), signal)
-    if (signal.aborted) {
-      way.stream.reset()
-      return
-    }
-    this.#answered = true
+    const way = await this.#openTunnel(target)
     await this.#writer.write('HTTP/1.1 200 Connection established\r\n\r\n')
     this.#writer.release()
-    await this.#host.join(this.#reader.release(), way.stream, target).closed
+    try {
+      await runTunnel(this.#host, this.#reader, way, target, this.#client)
+    } catch (error) {
+      this.#host.failed(failureOf(error, target.host), target)
+      throw error
+    }
+  }
+
+  /** A transparent request for another proxy: it gets what the client says, untouched. */
+  async #passOn(
+    head: RequestHead,
+    { ip: address, port }: NonNullable<ProxyClient['destination']>,
+  ): Promise<void> {
+    const { guest, names = [] } = this.#client
+    const host = names[0] ?? address
+    const way = await this.#openTunnel({
+      scheme: 'tcp',
+      host,
+      port,
+      address,
+      kind: 'transparent',
+      ...(guest !== undefined && { guest }),
+    })
+    this.#reader.pushBack(head.bytes)
+    this.#writer.release()
+    await this.#host.join(this.#reader.release(), way.stream).closed
+  }
+
+  async #openTunnel(target: ProxyTarget): Promise<OpenedWay> {
+    const { signal } = this.#gone
+    const way = await this.#host.openTunnel(target, this.#origin(target), signal)
+    if (signal.aborted) way.stream.reset()
+    signal.throwIfAborted()
+    this.#answered = true
+    return way
   }
 
   async #exchange(head: RequestHead, target: ProxyTarget, path: string): Promise<boolean> {
     const { signal } = this.#gone
     const origin = this.#origin(target)
-    const hasBody =
-      head.body.kind !== 'none' && !(head.body.kind === 'length' && head.body.length === 0)
     // A kept connection may just have been closed: only what can be sent again goes there.
-    const canRepeat = !hasBody && /^(?:GET|HEAD|OPTIONS|TRACE)$/.test(head.method)
+    const canRepeat = !hasBody(head) && /^(?:GET|HEAD|OPTIONS|TRACE)$/.test(head.method)
     let way = await this.#host.openForRequest(target, origin, signal, !canRepeat)
     let authorization = firstAuthorization(way.hop)
     for (let round = 0; ; round++) {
@@ -238,9 +211,10 @@ class HttpSession {
       try {
         const outcome = await this.#attempt(head, target, path, way, authorization)
         if (typeof outcome === 'boolean') return outcome
-        if (hasBody) throw authenticationFailure(hop as never)
+        authorization = await this.#authorize(outcome.head, head, target, hop, round, path)
+        // Schemes that authenticate a connection go on on it.
+        if (outcome.canStay) continue
         stream.reset()
-        authorization = await this.#authorize(outcome, head, target, hop, round, path)
       } catch (error) {
         stream.reset()
         if (this.#answered || signal.aborted || !way.isReused || !canRepeat) throw error
@@ -262,6 +236,8 @@ class HttpSession {
   ): Promise<string> {
     if (!takesAbsoluteForm(hop))
       throw new ProxyFailure('upstream-malformed', 'An origin answered 407.')
+    // A body has gone already, and is not kept to be sent again.
+    if (hasBody(head) || round + 1 >= AUTHENTICATION_ROUNDS) throw authenticationFailure(hop)
     const values = refusal.fields.filter(({ name }) => name === 'proxy-authenticate')
     // Basic was sent already.
     const challenges = parseChallenges(values.map(({ value }) => value)).filter(
@@ -285,16 +261,14 @@ class HttpSession {
     path: string,
     way: OpenedWay,
     authorization: string | undefined,
-  ): Promise<boolean | ResponseHead> {
+  ): Promise<boolean | ProxyRefusal> {
     const { stream, hop } = way
     const reader = new StreamReader(stream)
     const writer = new StreamWriter(stream, BODY_QUEUE_BYTES)
-    const authority =
-      target.port === 80 ? bracketed(target.host) : formatAuthority(target.host, target.port)
     await writer.write(
       requestHead(head, {
         target: nextTarget(target, hop, path),
-        authority,
+        authority: hostField(target),
         ...(authorization !== undefined && { authorization }),
         // Proxies of the host may lead back here; origins are told nothing.
         ...(takesAbsoluteForm(hop) && { via: this.#host.viaToken }),
@@ -314,7 +288,14 @@ class HttpSession {
     } catch (error) {
       throw body.failure ?? error
     }
-    if (answer.status === 407 && takesAbsoluteForm(hop)) return answer
+    if (answer.status === 407 && takesAbsoluteForm(hop)) {
+      const canStay = await drained(answer, head.method, reader)
+      if (canStay) {
+        writer.release()
+        reader.release()
+      }
+      return { head: answer, canStay }
+    }
     if (answer.status === 101) {
       await sending
       this.#writer.release()
@@ -441,35 +422,4 @@ class HttpSession {
     }
     this.#stream.reset()
   }
-}
-
-const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
-
-function nextTarget(target: ProxyTarget, hop: Hop, path: string): string {
-  if (!takesAbsoluteForm(hop)) return path
-  const authority =
-    target.port === 80 ? bracketed(target.host) : formatAuthority(target.host, target.port)
-  return `http://${authority}${path === '*' ? '' : path}`
-}
-
-function connectTarget(head: RequestHead): { target: ProxyTarget; path: string } {
-  const { host, port } = parseAuthority(head.target, undefined)
-  const scheme = port === 443 ? 'https' : 'tcp'
-  return { target: { scheme, host, port, kind: 'connect' }, path: '' }
-}
-
-/** `host:port` of a request; user information is refused, since it disguises hosts. */
-function parseAuthority(
-  text: string,
-  defaultPort: number | undefined,
-): { host: string; port: number } {
-  const { host, ipv6, port } =
-    /^(?:\[(?<ipv6>[\da-f:.]+)\]|(?<host>[\w.\-~%]+))(?::(?<port>\d{1,5}))?$/i.exec(text)?.groups ??
-    {}
-  const name = ipv6 ?? host
-  const number = port === undefined ? defaultPort : Number(port)
-  if (name === undefined || number === undefined || number < 1 || number > 65_535) {
-    throw new ProxyFailure('bad-target', `'${text}' is not host:port.`)
-  }
-  return { host: normalHost(name), port: number }
 }

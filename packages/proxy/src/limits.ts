@@ -22,6 +22,8 @@ export const CLIENT_HELLO_BYTES: number = 64 * 1024
 export const PEEK_DEADLINE_MS = 3000
 /** Rounds of challenge and answer with one upstream proxy: NTLM takes two; a proxy that asks for ever is given up. */
 export const AUTHENTICATION_ROUNDS = 3
+/** Bytes of the page of a 407 that are read away, so that its connection can go on; behind a longer one a new one is opened. */
+export const REFUSAL_BYTES: number = 64 * 1024
 /** Bytes that are still taken from a client after a refusal, so that it reads the refusal and not a reset. */
 export const LINGER_BYTES: number = 4 * 1024 * 1024
 /** How long they are taken, `ms`. */

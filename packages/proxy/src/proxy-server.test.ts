@@ -1,107 +1,22 @@
-import {
-  chunks,
-  egressRules,
-  errorCode,
-  guarded,
-  ManualClock,
-  memoryNetwork,
-  readAll,
-  writeAll,
-} from '@netkit/core'
-import type { ByteStream, IpEndpoint, Network } from '@netkit/core'
+import { egressRules, guarded, memoryNetwork, readAll, writeAll } from '@netkit/core'
+import type { ByteStream } from '@netkit/core'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createProxyServer } from './proxy-server.ts'
-import type { ProxyServer, ProxyServerOptions } from './proxy-server.ts'
-import { parseProxy, settingsSource } from './proxy-settings.ts'
-import type { ProxySettings } from './proxy-settings.ts'
-import { LiveSettings } from './host-settings/live-settings.ts'
-import { clientHello } from './client-hello.test.ts'
-
-const ORIGIN = '198.18.0.7'
-const names = new Map([
-  ['www.example', ORIGIN],
-  ['proxy.example', '198.18.0.8'],
-  ['second.example', '198.18.0.9'],
-])
-const resolver: ProxyServerOptions['resolver'] = {
-  async resolve(name, { family } = {}) {
-    const ip = family === 6 ? undefined : names.get(name)
-    if (ip === undefined) throw Object.assign(new Error(`ENOTFOUND ${name}`), { code: 'ENOTFOUND' })
-    return [ip]
-  },
-}
-
-interface Place {
-  readonly network: Network
-  readonly proxy: ProxyServer
-  readonly dial: () => Promise<ByteStream>
-}
-
-async function place(
-  options: Partial<ProxyServerOptions> & { base?: Network } = {},
-): Promise<Place> {
-  const base = options.base ?? memoryNetwork()
-  const proxy = createProxyServer({ resolver, network: base, ...options })
-  onTestFinished(() => proxy.close())
-  const { address } = await proxy.listen(base, { ip: '192.168.65.1', port: 3128 })
-  return { network: base, proxy, dial: () => base.connect(address) }
-}
-
-const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
-
-/** Reads until `pattern` is there. */
-async function until(stream: ByteStream, pattern: RegExp): Promise<string> {
-  let seen = ''
-  for await (const bytes of chunks(stream)) {
-    seen += text(bytes)
-    if (pattern.test(seen)) return seen
-  }
-  throw new Error(`ended after ${JSON.stringify(seen)}`)
-}
-
-/** Listens; a connection that the proxy resets is over and no failure. */
-async function listenAt(
-  network: Network,
-  at: IpEndpoint,
-  accept: (stream: ByteStream) => Promise<void>,
-): Promise<void> {
-  await network.listen(at, (stream) => {
-    accept(stream).catch((error: unknown) => {
-      if (errorCode(error) !== 'ECONNRESET') throw error
-    })
-  })
-}
-
-/** An origin that answers each connection's head with `answer`; what it was sent is in `heads`. */
-async function origin(
-  network: Network,
-  answer: string,
-  at: Partial<IpEndpoint> = {},
-): Promise<string[]> {
-  const heads: string[] = []
-  await listenAt(network, { ip: ORIGIN, port: 80, ...at }, async (stream) => {
-    let seen = ''
-    for await (const bytes of chunks(stream)) {
-      seen += text(bytes)
-      if (!seen.includes('\r\n\r\n')) continue
-      heads.push(seen)
-      seen = ''
-      await writeAll(stream, answer)
-    }
-    stream.end()
-  })
-  return heads
-}
-
-const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
-const get = (head = '', url = 'http://www.example/'): string =>
-  `GET ${url} HTTP/1.1\r\nHost: www.example\r\n${head}\r\n`
-
-async function ask(stream: ByteStream, request: string): Promise<string> {
-  await writeAll(stream, Buffer.from(request, 'latin1'))
-  stream.end()
-  return text(await readAll(stream))
-}
+import { settingsSource } from './proxy-settings.ts'
+import {
+  ask,
+  changing,
+  get,
+  listenAt,
+  OK,
+  origin,
+  ORIGIN,
+  place,
+  resolver,
+  text,
+  through,
+  until,
+} from './testing/proxy-place.ts'
 
 const post = (fields: string, body = ''): string =>
   `POST http://www.example/ HTTP/1.1\r\nHost: www.example\r\n${fields}\r\n${body}`
@@ -292,50 +207,6 @@ test('SOCKS5 reaches names, and says why not', async () => {
   lost.end()
   expect([...(await readAll(lost))].slice(0, 4)).toEqual([5, 0, 5, 4])
 })
-
-describe('transparent', () => {
-  test('TLS goes to the name in its hello, however it is cut', async () => {
-    const { network, proxy } = await place()
-    const hello = clientHello({ name: 'www.example' })
-    let arrived: ((bytes: Uint8Array) => void) | undefined
-    const got = new Promise<Uint8Array>((resolve) => (arrived = resolve))
-    await listenAt(network, { ip: ORIGIN, port: 443 }, async (stream) =>
-      arrived?.(await readAll(stream)),
-    )
-    await network.listen({ ip: '203.0.113.9', port: 443 }, (stream) =>
-      proxy.transparent(stream, { destination: { ip: '203.0.113.9', port: 443 } }),
-    )
-    const client = await network.connect({ ip: '203.0.113.9', port: 443 })
-    for (const byte of hello) await writeAll(client, Uint8Array.of(byte))
-    client.end()
-    expect([...(await got)]).toEqual([...hello])
-  })
-
-  test('HTTP goes where Host says, in origin-form', async () => {
-    const { network, proxy } = await place()
-    const heads = await origin(network, OK)
-    await network.listen({ ip: '203.0.113.9', port: 80 }, (stream) =>
-      proxy.transparent(stream, { destination: { ip: '203.0.113.9', port: 80 } }),
-    )
-    const client = await network.connect({ ip: '203.0.113.9', port: 80 })
-    expect(await ask(client, get('', '/x'))).toBe(OK)
-    expect(heads).toEqual(['GET /x HTTP/1.1\r\nHost: www.example\r\n\r\n'])
-  })
-})
-
-function changing(first: ProxySettings): LiveSettings {
-  const live = new LiveSettings({
-    origin: { source: 'a test', changes: 'events' },
-    clock: new ManualClock(),
-  })
-  live.set(first)
-  return live
-}
-
-const through = (proxyText: string): ProxySettings => {
-  const all = parseProxy(proxyText)
-  return all ? { all } : {}
-}
 
 describe('upstreams', () => {
   const CONNECT_OK = 'HTTP/1.1 200 OK\r\n\r\n'

@@ -21,30 +21,25 @@ import type {
   Random,
   Resolver,
   Splice,
-  Timer,
 } from '@netkit/core'
 import type { ConnectionOptions } from 'node:tls'
 import { defaultAuthenticators } from './authentication.ts'
 import type { Authenticator } from './authentication.ts'
-import { decide, describeHop, traceDecision } from './decision.ts'
-import type { Decision, DecisionSource, DecisionTrace, Hop, ProxyTarget } from './decision.ts'
+import { decide, traceDecision } from './decision.ts'
+import type { DecisionSource, DecisionTrace, Hop, ProxyTarget } from './decision.ts'
 import { channels } from './diagnostics.ts'
 import { normalHost } from './exceptions.ts'
+import { FailedHops } from './failed-hops.ts'
 import { ProxyFailure } from './failure.ts'
 import { serveHttp } from './http-session.ts'
-import type { OpenedWay, ProxyClient, SessionHost } from './http-session.ts'
-import {
-  CLIENT_CONNECTIONS,
-  CLIENT_IDLE_MS,
-  FAILED_HOP_MS,
-  FAILED_HOPS,
-  UPSTREAM_IDLE_MS,
-  UPSTREAM_IDLE_PER_ORIGIN,
-} from './limits.ts'
+import { IdleWays } from './idle-ways.ts'
+import { CLIENT_CONNECTIONS, CLIENT_IDLE_MS } from './limits.ts'
 import { withDeadline } from './deadline.ts'
+import type { OpenedWay, ProxyClient, SessionHost, TransparentClient } from './session.ts'
 import { serveSocks5 } from './socks5-session.ts'
 import { StreamReader } from './stream-reader.ts'
-import { serveTransparentTls } from './transparent-tls.ts'
+import { routeTransparent, serveTransparent } from './transparent.ts'
+import type { TransparentRoute } from './transparent.ts'
 import { mayTryNextHop, openForRequest, openTunnel } from './upstream.ts'
 import type { UpstreamParts, WayOut } from './upstream.ts'
 
@@ -59,6 +54,17 @@ export interface ProxyServerOptions {
   readonly authenticators?: readonly Authenticator[]
   /** For `https` proxies. */
   readonly tls?: ConnectionOptions
+  /**
+   * Whether all names of a connection must be the same: CONNECT's or SOCKS's host, the name in the TLS hello, `Host`. For policies that
+   * allow by name, which a second name could get around (domain fronting). Then transparent connections go to our own resolution of their
+   * name, not to the address that the client had picked. Default `false`; a function is asked each time.
+   */
+  readonly checkNames?: boolean | (() => boolean)
+  /**
+   * Hellos with Encrypted Client Hello where names are checked: `outer` (the default) takes the name outside, since browsers send the
+   * extension to everybody; `refuse` resets.
+   */
+  readonly ech?: 'outer' | 'refuse'
   readonly clock?: Clock
   readonly random?: Random
 }
@@ -88,11 +94,16 @@ export interface ProxyServer extends AsyncDisposable {
   listen(network: Acceptor, at: Endpoint, options?: ProxyListenOptions): Promise<Listening>
   /** Serves one client that speaks to a proxy. */
   serve(stream: ByteStream, client?: Pick<ProxyClient, 'guest'>): void
-  /** Serves one stream that was going to an address: HTTP on every port but 443, where TLS is expected. */
-  transparent(
-    stream: ByteStream,
-    client: ProxyClient & { readonly destination: { readonly ip: string; readonly port: number } },
-  ): void
+  /** Serves one stream that was going to an address, whatever it speaks. */
+  transparent(stream: ByteStream, client: TransparentClient): void
+  /** What becomes of a connection that was going to an address, before it is answered. */
+  routeTransparent(client: TransparentClient, signal?: AbortSignal): Promise<TransparentRoute>
+  /** Opens the one way of an `open` route. @throws ProxyFailure */
+  openTransparent(
+    target: ProxyTarget,
+    origin: FlowOrigin,
+    signal?: AbortSignal,
+  ): Promise<ByteStream>
   /** The real chain with a trace; nothing is opened. */
   explain(url: string, options?: { guest?: string; signal?: AbortSignal }): Promise<DecisionTrace>
   stats(): ProxyStats
@@ -126,23 +137,19 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   return new HostProxy(options)
 }
 
-interface IdleWay {
-  readonly way: OpenedWay
-  readonly timer: Timer
-}
-
 class HostProxy implements ProxyServer, SessionHost {
   readonly clock: Clock
   readonly parts: UpstreamParts
   readonly viaToken: string
+  readonly refusesEch: boolean
   readonly #sources: readonly DecisionSource[]
   readonly #stopListening: (() => void)[]
   readonly #listeners = new Set<Listening>()
   readonly #clients = new Set<ByteStream>()
   readonly #tunnels = new Set<Splice>()
-  readonly #idle = new Map<string, IdleWay[]>()
-  // Hops by when they may come first again.
-  readonly #failedHops = new Map<string, number>()
+  readonly #idle: IdleWays
+  readonly #failedHops: FailedHops
+  readonly #checkNames: () => boolean
   readonly #failures: Record<string, number> = {}
   #decisions = 0
   #closed = false
@@ -158,6 +165,11 @@ class HostProxy implements ProxyServer, SessionHost {
       authenticators: options.authenticators ?? defaultAuthenticators,
       ...(tls && { tls }),
     }
+    this.#idle = new IdleWays(clock)
+    this.#failedHops = new FailedHops(clock)
+    const { checkNames = false } = options
+    this.#checkNames = typeof checkNames === 'boolean' ? () => checkNames : checkNames
+    this.refusesEch = options.ech === 'refuse'
     this.#sources = options.sources ?? []
     this.#stopListening = this.#sources.flatMap((source) => {
       const stop = source.onChange?.(() => this.#changed(source.name))
@@ -187,13 +199,29 @@ class HostProxy implements ProxyServer, SessionHost {
     if (this.#admit(stream)) void this.#sniff(stream, client)
   }
 
-  transparent(
-    stream: ByteStream,
-    client: ProxyClient & { readonly destination: { readonly ip: string; readonly port: number } },
-  ): void {
-    if (!this.#admit(stream)) return
-    if (client.destination.port === 443) void serveTransparentTls(this, stream, client)
-    else void serveHttp(this, stream, client)
+  transparent(stream: ByteStream, client: TransparentClient): void {
+    if (this.#admit(stream)) void serveTransparent(this, stream, client)
+  }
+
+  routeTransparent(client: TransparentClient, signal?: AbortSignal): Promise<TransparentRoute> {
+    return routeTransparent(
+      { sources: this.#sources, checksNames: this.checksNames },
+      client,
+      signal,
+    )
+  }
+
+  async openTransparent(
+    target: ProxyTarget,
+    origin: FlowOrigin,
+    signal?: AbortSignal,
+  ): Promise<ByteStream> {
+    const way = await this.openTunnel(target, origin, signal ?? new AbortController().signal)
+    return way.stream
+  }
+
+  get checksNames(): boolean {
+    return this.#checkNames()
   }
 
   explain(
@@ -223,12 +251,10 @@ class HostProxy implements ProxyServer, SessionHost {
   }
 
   stats(): ProxyStats {
-    let idle = 0
-    for (const ways of this.#idle.values()) idle += ways.length
     return {
       clients: this.#clients.size,
       tunnels: this.#tunnels.size,
-      idle,
+      idle: this.#idle.count,
       decisions: this.#decisions,
       failures: { ...this.#failures },
     }
@@ -243,7 +269,7 @@ class HostProxy implements ProxyServer, SessionHost {
     for (const tunnel of tunnels) tunnel.reset()
     await Promise.all(tunnels.map(({ closed }) => closed))
     for (const stream of this.#clients) stream.reset()
-    this.#forgetIdle()
+    this.#idle.clear()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -254,7 +280,7 @@ class HostProxy implements ProxyServer, SessionHost {
 
   openTunnel(target: ProxyTarget, origin: FlowOrigin, signal: AbortSignal): Promise<OpenedWay> {
     return this.#open(target, signal, (hop) =>
-      openTunnel(this.parts, target, hop, { origin, signal }),
+      openTunnel(this.parts, target, hop, { origin, signal, checkNames: this.checksNames }),
     )
   }
 
@@ -267,30 +293,22 @@ class HostProxy implements ProxyServer, SessionHost {
     return this.#open(
       target,
       signal,
-      (hop) => openForRequest(this.parts, target, hop, { origin, signal }),
-      fresh ? undefined : (hop) => this.#takeIdle(target, hop),
+      (hop) =>
+        openForRequest(this.parts, target, hop, { origin, signal, checkNames: this.checksNames }),
+      fresh ? undefined : (hop) => this.#idle.take(target, hop),
     )
   }
 
   keep(target: ProxyTarget, way: OpenedWay): void {
-    const key = idleKey(target, way.hop)
-    const ways = this.#idle.get(key) ?? []
-    if (this.#closed || ways.length >= UPSTREAM_IDLE_PER_ORIGIN) {
-      way.stream.end()
-      way.stream.reset()
-      return
-    }
-    const timer = this.clock.after(UPSTREAM_IDLE_MS, () => {
-      const rest = (this.#idle.get(key) ?? []).filter((entry) => entry.way !== way)
-      if (rest.length === 0) this.#idle.delete(key)
-      else this.#idle.set(key, rest)
-      way.stream.end()
-      way.stream.reset()
-    })
-    this.#idle.set(key, [...ways, { way, timer }])
+    if (this.#closed) way.stream.reset()
+    else this.#idle.keep(target, way)
   }
 
-  join(client: ByteStream, way: ByteStream, _target: ProxyTarget): Splice {
+  serveInside(client: ByteStream, who: ProxyClient): Promise<void> {
+    return serveHttp(this, client, who)
+  }
+
+  join(client: ByteStream, way: ByteStream): Splice {
     const tunnel = splice(client, way)
     this.#tunnels.add(tunnel)
     void tunnel.closed.then(() => this.#tunnels.delete(tunnel))
@@ -349,72 +367,31 @@ class HostProxy implements ProxyServer, SessionHost {
     const decision = await decide(this.#sources, target, signal)
     this.#decisions++
     if (channels.decided.hasSubscribers) channels.decided.publish({ target, decision })
-    const hops = this.#inOrder(decision)
+    const { deny, source } = decision
+    if (deny) {
+      throw new ProxyFailure('denied', `${source} denies it by '${deny.rule}': ${deny.reason}.`)
+    }
+    const hops = this.#failedHops.inOrder(decision.hops)
     let first: unknown
     for (const hop of hops) {
       const reused = reuse?.(hop)
       if (reused) return reused
       try {
         const stream = await open(hop)
-        this.#failedHops.delete(describeHop(hop))
+        this.#failedHops.worked(hop)
         return { stream, hop, isReused: false }
       } catch (error) {
         first ??= error
         if (signal.aborted || !mayTryNextHop(error)) throw error
-        if (hops.length > 1 && hop.via !== 'direct') this.#demote(hop)
+        if (hops.length > 1) this.#failedHops.failed(hop)
       }
     }
     throw first
   }
 
-  #inOrder({ hops, deny, source }: Decision): readonly Hop[] {
-    if (deny) {
-      throw new ProxyFailure('denied', `${source} denies it by '${deny.rule}': ${deny.reason}.`)
-    }
-    const now = this.clock.now()
-    const isDemoted = (hop: Hop): boolean => (this.#failedHops.get(describeHop(hop)) ?? 0) > now
-    return [...hops.filter((hop) => !isDemoted(hop)), ...hops.filter(isDemoted)]
-  }
-
-  #demote(hop: Hop): void {
-    const key = describeHop(hop)
-    this.#failedHops.delete(key)
-    this.#failedHops.set(key, this.clock.now() + FAILED_HOP_MS)
-    for (const oldest of this.#failedHops.keys()) {
-      if (this.#failedHops.size <= FAILED_HOPS) return
-      this.#failedHops.delete(oldest)
-    }
-  }
-
-  #takeIdle(target: ProxyTarget, hop: Hop): OpenedWay | undefined {
-    const key = idleKey(target, hop)
-    const ways = this.#idle.get(key)
-    const found = ways?.pop()
-    if (ways?.length === 0) this.#idle.delete(key)
-    found?.timer.cancel()
-    return found && { ...found.way, isReused: true }
-  }
-
   #changed(source: string): void {
     this.#failedHops.clear()
-    this.#forgetIdle()
+    this.#idle.clear()
     if (channels.changed.hasSubscribers) channels.changed.publish({ source })
   }
-
-  #forgetIdle(): void {
-    for (const ways of this.#idle.values()) {
-      for (const { way, timer } of ways) {
-        timer.cancel()
-        way.stream.end()
-        way.stream.reset()
-      }
-    }
-    this.#idle.clear()
-  }
-}
-
-// Connections are never shared between guests, nor between users of a proxy.
-function idleKey(target: ProxyTarget, hop: Hop): string {
-  const user = hop.via === 'direct' ? '' : (hop.credentials?.username ?? '')
-  return JSON.stringify([target.guest, target.host, target.port, describeHop(hop), user])
 }

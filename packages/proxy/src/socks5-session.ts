@@ -1,15 +1,17 @@
 /** SOCKS5 for clients (RFC 1928): CONNECT without authentication, to names and addresses. */
 
-import { formatIpv4, formatIpv6, isIpEndpoint } from '@netkit/core'
-import type { ByteStream, FlowOrigin } from '@netkit/core'
+import { formatIpv4, formatIpv6 } from '@netkit/core'
+import type { ByteStream } from '@netkit/core'
 import { withDeadline } from './deadline.ts'
 import type { ProxyTarget } from './decision.ts'
 import { normalHost } from './exceptions.ts'
 import { failureOf } from './failure.ts'
 import type { FailureCode } from './failure.ts'
-import type { ProxyClient, SessionHost } from './http-session.ts'
 import { BODY_QUEUE_BYTES, HEAD_DEADLINE_MS } from './limits.ts'
+import { originOf } from './session.ts'
+import type { ProxyClient, SessionHost } from './session.ts'
 import { StreamReader, StreamWriter } from './stream-reader.ts'
+import { runTunnel } from './tunnel.ts'
 
 /** Replies (RFC 1928 6); what is not here is 1, a general failure. */
 const REPLIES: Partial<Record<FailureCode, number>> = {
@@ -43,24 +45,20 @@ export async function serveSocks5(
       stream.end()
       return
     }
-    const { remote } = stream
-    const origin: FlowOrigin = {
-      layer: 'proxy',
-      chosenBy: 'guest',
-      names: [target.host],
-      ...(client.guest !== undefined && { guest: client.guest }),
-      ...(remote && isIpEndpoint(remote) && { source: remote }),
-    }
     const full = { ...target, ...(client.guest !== undefined && { guest: client.guest }) }
+    let isAnswered = false
     try {
+      const origin = originOf(host, stream, client, full)
       const way = await host.openTunnel(full, origin, gone.signal)
       await answer(0)
+      isAnswered = true
       writer.release()
-      await host.join(reader.release(), way.stream, full).closed
+      await runTunnel(host, reader, way, full, client)
     } catch (error) {
       if (gone.signal.aborted) return
       const failure = failureOf(error, `${target.host}:${target.port}`)
       host.failed(failure, full)
+      if (isAnswered) throw error
       await answer(REPLIES[failure.failure] ?? 1)
       stream.end()
     }

@@ -16,6 +16,7 @@ import type { ConnectionOptions } from 'node:tls'
 import { dial, ipFamily, isNetkitError, normalizeIp } from '@netkit/core'
 import type { ByteStream, Clock, Dialer, FlowOrigin, GuardedNetwork, Resolver } from '@netkit/core'
 import { HeadReader, parseResponseHead } from '@netkit/core/http'
+import type { ResponseHead } from '@netkit/core/http'
 import { asNetSocket, socketStream } from '@netkit/core/node'
 import { answerChallenges, basicAuthorization, parseChallenges } from './authentication.ts'
 import type { Authenticator } from './authentication.ts'
@@ -23,7 +24,12 @@ import { withDeadline } from './deadline.ts'
 import { describeHop, formatAuthority } from './decision.ts'
 import type { Hop, ProxyHop, ProxyTarget } from './decision.ts'
 import { failureOf, ProxyFailure } from './failure.ts'
-import { AUTHENTICATION_ROUNDS, BODY_QUEUE_BYTES, CONNECT_DEADLINE_MS } from './limits.ts'
+import {
+  AUTHENTICATION_ROUNDS,
+  BODY_QUEUE_BYTES,
+  CONNECT_DEADLINE_MS,
+  REFUSAL_BYTES,
+} from './limits.ts'
 import { socks5Connect } from './socks5-client.ts'
 import { StreamReader, StreamWriter } from './stream-reader.ts'
 
@@ -45,6 +51,8 @@ export interface OpenOptions {
   readonly origin: FlowOrigin
   readonly signal?: AbortSignal
   readonly deadlineMs?: number
+  /** A direct way goes to our own resolution of the name, also where the client had an address. */
+  readonly checkNames: boolean
 }
 
 /** Opens a tunnel to the target by this hop. @throws ProxyFailure */
@@ -101,11 +109,17 @@ async function tunnel(
   parts: UpstreamParts,
   target: ProxyTarget,
   hop: Hop,
-  { origin }: OpenOptions,
+  { origin, checkNames }: OpenOptions,
   signal: AbortSignal,
 ): Promise<ByteStream> {
   const { network: dialer, resolver, clock } = parts
-  if (hop.via === 'direct') return dial(target, { dialer, resolver, clock, origin, signal })
+  if (hop.via === 'direct') {
+    const { address, port } = target
+    if (address !== undefined && !checkNames) {
+      return dialer.connect({ ip: address, port }, { origin, signal })
+    }
+    return dial(target, { dialer, resolver, clock, origin, signal })
+  }
   await checkTarget(parts, target, origin, signal)
   const first = await dialProxy(parts, hop, origin, signal)
   const onAbort = (): void => first.reset()
@@ -175,15 +189,12 @@ async function connectThrough(
               round,
             },
           )
-    const { body } = { body: head.bodyFor('GET') }
-    const canStay = head.keepsAlive && body.kind === 'length'
     if (authorization === undefined) {
       stream.reset()
       throw authenticationFailure(hop)
     }
     // A connection that is authenticated in rounds must be the same one; any other may be a new one.
-    if (canStay) {
-      await reader.exactly(body.length)
+    if (await drained(head, 'GET', reader)) {
       writer.release()
       stream = reader.release()
     } else {
@@ -191,6 +202,21 @@ async function connectThrough(
       stream = await dialProxy(parts, hop, origin, signal)
     }
   }
+}
+
+/** Reads the short body of a refusal away. @returns Whether the connection can carry another request. */
+export async function drained(
+  head: ResponseHead,
+  method: string,
+  reader: StreamReader,
+): Promise<boolean> {
+  const body = head.bodyFor(method)
+  if (!head.keepsAlive || body.kind === 'close' || body.kind === 'chunked') return false
+  if (body.kind === 'length') {
+    if (body.length > REFUSAL_BYTES) return false
+    await reader.exactly(body.length)
+  }
+  return true
 }
 
 function refusal(hop: ProxyHop, status: number, authority: string): ProxyFailure {

@@ -59,6 +59,10 @@ class Followed implements FollowedPolicy {
     return this.#rules.decide(flow)
   }
 
+  get byName(): boolean {
+    return this.#rules.byName
+  }
+
   onChange(run: () => void): () => void {
     return this.#rules.onChange(run)
   }
