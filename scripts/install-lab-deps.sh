@@ -19,6 +19,9 @@ packages=(
   mmdebstrap curl e2fsprogs    # the Docker engine's tree and disk, made at their first use; asking whether it answers
   openssl                      # certificates for its API on TCP
   ca-certificates
+  squid tinyproxy-bin          # upstream proxies
+  git npm openssl              # clients of proxies, and a certificate for their server
+  libglib2.0-bin gsettings-desktop-schemas # GNOME's settings, without GNOME
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison
   chromium                     # the live page; the example with a guest in a page
   sudo systemd                 # ways to start the helper for low ports: sudo, systemd-socket-activate (no systemd runs)

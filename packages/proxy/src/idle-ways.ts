@@ -6,10 +6,11 @@
 import type { Clock, Timer } from '@netkit/core'
 import { describeHop } from './decision.ts'
 import type { Hop, ProxyTarget } from './decision.ts'
-import { UPSTREAM_IDLE_MS, UPSTREAM_IDLE_PER_ORIGIN } from './limits.ts'
+import { UPSTREAM_IDLE, UPSTREAM_IDLE_MS, UPSTREAM_IDLE_PER_ORIGIN } from './limits.ts'
 import type { OpenedWay } from './session.ts'
 
 interface IdleWay {
+  readonly key: string
   readonly way: OpenedWay
   readonly timer: Timer
 }
@@ -17,8 +18,9 @@ interface IdleWay {
 /** See the head of this file. */
 export class IdleWays {
   readonly #clock: Clock
-  readonly #ways = new Map<string, IdleWay[]>()
-  #count = 0
+  // The oldest first, in all and by key.
+  readonly #all = new Set<IdleWay>()
+  readonly #byKey = new Map<string, IdleWay[]>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -26,54 +28,51 @@ export class IdleWays {
 
   /** How many wait. */
   get count(): number {
-    return this.#count
+    return this.#all.size
   }
 
-  /** Keeps a way; beyond the bound it is closed. */
+  /** Keeps a way; beyond the bounds it, or the oldest of all, is closed. */
   keep(target: ProxyTarget, way: OpenedWay): void {
     const key = keyOf(target, way.hop)
-    const ways = this.#ways.get(key) ?? []
+    const ways = this.#byKey.get(key) ?? []
     if (ways.length >= UPSTREAM_IDLE_PER_ORIGIN) {
       end(way)
       return
     }
-    const timer = this.#clock.after(UPSTREAM_IDLE_MS, () => this.#expire(key, way))
-    ways.push({ way, timer })
-    this.#ways.set(key, ways)
-    this.#count++
+    const timer = this.#clock.after(UPSTREAM_IDLE_MS, () => this.#expire(idle))
+    const idle: IdleWay = { key, way, timer }
+    ways.push(idle)
+    this.#byKey.set(key, ways)
+    this.#all.add(idle)
+    const [oldest] = this.#all
+    if (oldest !== undefined && this.#all.size > UPSTREAM_IDLE) this.#expire(oldest)
   }
 
   /** The one that was used last. */
   take(target: ProxyTarget, hop: Hop): OpenedWay | undefined {
-    const key = keyOf(target, hop)
-    const ways = this.#ways.get(key)
-    const found = ways?.pop()
+    const found = this.#byKey.get(keyOf(target, hop))?.at(-1)
     if (found === undefined) return undefined
-    if (ways?.length === 0) this.#ways.delete(key)
-    this.#count--
-    found.timer.cancel()
+    this.#forget(found)
     return { ...found.way, isReused: true }
   }
 
   /** Closes all. */
   clear(): void {
-    for (const ways of this.#ways.values()) {
-      for (const { way, timer } of ways) {
-        timer.cancel()
-        end(way)
-      }
-    }
-    this.#ways.clear()
-    this.#count = 0
+    for (const idle of this.#all) this.#expire(idle)
   }
 
-  #expire(key: string, way: OpenedWay): void {
-    const ways = this.#ways.get(key) ?? []
-    const rest = ways.filter((entry) => entry.way !== way)
-    if (rest.length === 0) this.#ways.delete(key)
-    else this.#ways.set(key, rest)
-    this.#count -= ways.length - rest.length
-    end(way)
+  #expire(idle: IdleWay): void {
+    this.#forget(idle)
+    end(idle.way)
+  }
+
+  #forget(idle: IdleWay): void {
+    idle.timer.cancel()
+    this.#all.delete(idle)
+    const ways = this.#byKey.get(idle.key) ?? []
+    if (ways.at(-1) === idle) ways.pop()
+    else ways.splice(ways.indexOf(idle), 1)
+    if (ways.length === 0) this.#byKey.delete(idle.key)
   }
 }
 

@@ -10,8 +10,10 @@ export const CONNECT_DEADLINE_MS = 30_000
 export const RESPONSE_DEADLINE_MS = 300_000
 /** Idle connections to origins are kept this long, `ms`: below the 5 s that Node's own servers keep them. */
 export const UPSTREAM_IDLE_MS = 4000
-/** Idle connections kept per origin and guest: as many as a browser opens. */
-export const UPSTREAM_IDLE_PER_ORIGIN = 6
+/** Idle connections kept per origin, hop and guest: as many as a build that fetches packages side by side has in use. */
+export const UPSTREAM_IDLE_PER_ORIGIN = 64
+/** Idle connections kept in all; beyond it the oldest is closed. */
+export const UPSTREAM_IDLE = 512
 /** Connections of clients at a time over all listeners. A tunnel needs two descriptors. */
 export const CLIENT_CONNECTIONS = 8192
 /** Bytes queued towards a slow reader of a body before its sender is no longer read. */

@@ -9,13 +9,15 @@
 import { HEAD_BYTES, LEADING_EMPTY_LINES } from '../limits.ts'
 import type { HttpFault } from './fault.ts'
 
+const NONE: Uint8Array<ArrayBuffer> = new Uint8Array(0)
 const CR = 13
 const LF = 10
 
 /** Reads one head after the other. */
 export class HeadReader<Head> {
   readonly #parse: (bytes: Uint8Array) => Head | HttpFault
-  #buffer = new Uint8Array(1024)
+  /** What came of a head that is not complete yet. */
+  #buffer = NONE
   #length = 0
   /** Bytes of CR LF CR LF seen at the end. */
   #matched = 0
@@ -39,35 +41,45 @@ export class HeadReader<Head> {
 
   /** Takes bytes; gives the head when it is complete, a fault when it can never be, `undefined` while more is needed. */
   push(bytes: Uint8Array): Head | HttpFault | undefined {
+    // Where this head begins in `bytes`; what came before is in the buffer.
+    let from = 0
     for (let at = 0; at < bytes.length; at++) {
       const byte = bytes[at] ?? 0
-      if (this.#length === HEAD_BYTES) return this.#end(at, 'head-too-long')
-      this.#append(byte)
+      if (this.#length + at - from === HEAD_BYTES) return this.#end(at, 'head-too-long')
       // Every LF must follow a CR, and every CR must be followed by LF.
       const expected = this.#matched % 2 === 0 ? CR : LF
       if (byte === expected) this.#matched++
       else if (byte === LF) return this.#end(at + 1, 'bare-line-feed')
       else if (this.#matched % 2 === 1) return this.#end(at + 1, 'bare-carriage-return')
       else this.#matched = 0
-      if (this.#matched === 2 && this.#length === 2) {
+      if (this.#matched === 2 && this.#length + at + 1 - from === 2) {
         if (++this.#emptyLines > LEADING_EMPTY_LINES) return this.#end(at + 1, 'bad-request-line')
         this.#length = 0
+        from = at + 1
         this.#matched = 0
       }
-      if (this.#matched === 4)
-        return this.#end(at + 1, this.#parse(this.#buffer.slice(0, this.#length)))
+      if (this.#matched === 4) return this.#end(at + 1, this.#parse(this.#head(bytes, from, at + 1)))
     }
+    this.#append(bytes.subarray(from))
     this.#consumed = bytes.length
     return undefined
   }
 
-  #append(byte: number): void {
-    if (this.#length === this.#buffer.length) {
-      const larger = new Uint8Array(Math.min(this.#buffer.length * 4, HEAD_BYTES))
-      larger.set(this.#buffer)
+  #head(bytes: Uint8Array, from: number, to: number): Uint8Array {
+    if (this.#length === 0) return bytes.slice(from, to)
+    this.#append(bytes.subarray(from, to))
+    return this.#buffer.slice(0, this.#length)
+  }
+
+  #append(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length
+    if (length > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(1024, 2 * length))
+      larger.set(this.#buffer.subarray(0, this.#length))
       this.#buffer = larger
     }
-    this.#buffer[this.#length++] = byte
+    this.#buffer.set(bytes, this.#length)
+    this.#length = length
   }
 
   #end(consumed: number, result: Head | HttpFault): Head | HttpFault {
