@@ -125,7 +125,8 @@ async function ask(
   steps: DecisionStep[] | undefined,
 ): Promise<Decision> {
   for (const source of sources) {
-    const answer = await source.decide(target, signal)
+    const asked = source.decide(target, signal)
+    const answer = asked instanceof Promise ? await asked : asked
     if (steps !== undefined) {
       const said = answer ? `${describeDecision(answer)} (${answer.reason})` : 'no opinion'
       const from = source.describe?.()

@@ -21,11 +21,9 @@ const KEPT = new Set(['content-length', 'host', 'trailer', 'transfer-encoding'])
 /** Lines of the head that are for the next hop, as they came. */
 export function endToEndLines(head: RequestHead | ResponseHead): string[] {
   const named = new Set(head.list('connection').filter((name) => !KEPT.has(name)))
-  const lines = Buffer.from(head.bytes).toString('latin1').slice(0, -4).split('\r\n').slice(1)
-  return lines.filter((_, index) => {
-    const name = head.fields[index]?.name ?? ''
-    return !HOP_BY_HOP.has(name) && !named.has(name)
-  })
+  return head.fields
+    .filter(({ name }) => !HOP_BY_HOP.has(name) && !named.has(name))
+    .map(({ line }) => line)
 }
 
 /** Options of `requestHead`. */

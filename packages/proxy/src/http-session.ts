@@ -44,9 +44,10 @@ import {
   nextTarget,
 } from './request-target.ts'
 import { originOf } from './session.ts'
-import type { OpenedWay, ProxyClient, SessionHost } from './session.ts'
+import type { ProxyClient, SessionHost } from './session.ts'
 import { StreamReader, StreamWriter } from './stream-reader.ts'
 import { runTunnel } from './tunnel.ts'
+import type { Way } from './way.ts'
 import {
   authenticationFailure,
   drained,
@@ -80,6 +81,8 @@ class HttpSession {
   readonly #writer: StreamWriter
   readonly #gone = new AbortController()
   #answered = false
+  /** The way of the request that is served. */
+  #way: Way | undefined
 
   constructor(host: SessionHost, stream: ByteStream, client: ProxyClient) {
     this.#host = host
@@ -87,15 +90,20 @@ class HttpSession {
     this.#client = client
     this.#reader = new StreamReader(stream)
     this.#writer = new StreamWriter(stream, BODY_QUEUE_BYTES)
-    void stream.closed.then(() => this.#gone.abort(new Error('the client has left')))
+    void stream.closed.then(() => {
+      this.#gone.abort(new Error('the client has left'))
+      // Its request goes nowhere any more.
+      this.#way?.stream.reset()
+    })
   }
 
   async run(): Promise<void> {
     try {
       for (;;) {
-        const head = await withDeadline(this.#host.clock, CLIENT_IDLE_MS, undefined, () =>
-          this.#reader.head(new HeadReader(parseRequestHead)),
-        )
+        const head = await this.#reader.head(new HeadReader(parseRequestHead), {
+          clock: this.#host.clock,
+          ms: CLIENT_IDLE_MS,
+        })
         if (head === undefined) {
           this.#stream.end()
           return
@@ -187,7 +195,7 @@ class HttpSession {
     await this.#host.join(this.#reader.release(), way.stream).closed
   }
 
-  async #openTunnel(target: ProxyTarget): Promise<OpenedWay> {
+  async #openTunnel(target: ProxyTarget): Promise<Way> {
     const { signal } = this.#gone
     const way = await this.#host.openTunnel(target, this.#origin(target), signal)
     if (signal.aborted) way.stream.reset()
@@ -198,15 +206,14 @@ class HttpSession {
 
   async #exchange(head: RequestHead, target: ProxyTarget, path: string): Promise<boolean> {
     const { signal } = this.#gone
-    const origin = this.#origin(target)
+    const origin = (): FlowOrigin => this.#origin(target)
     // A kept connection may just have been closed: only what can be sent again goes there.
     const canRepeat = !hasBody(head) && /^(?:GET|HEAD|OPTIONS|TRACE)$/.test(head.method)
     let way = await this.#host.openForRequest(target, origin, signal, !canRepeat)
     let authorization = firstAuthorization(way.hop)
     for (let round = 0; ; round++) {
       const { stream, hop } = way
-      const cut = (): void => stream.reset()
-      signal.addEventListener('abort', cut)
+      this.#way = way
       if (signal.aborted) stream.reset()
       try {
         const outcome = await this.#attempt(head, target, path, way, authorization)
@@ -217,9 +224,9 @@ class HttpSession {
         stream.reset()
       } catch (error) {
         stream.reset()
-        if (this.#answered || signal.aborted || !way.isReused || !canRepeat) throw error
+        if (this.#answered || signal.aborted || way.requests === 0 || !canRepeat) throw error
       } finally {
-        signal.removeEventListener('abort', cut)
+        this.#way = undefined
       }
       way = await this.#host.openForRequest(target, origin, signal, true)
       authorization ??= firstAuthorization(way.hop)
@@ -259,13 +266,11 @@ class HttpSession {
     head: RequestHead,
     target: ProxyTarget,
     path: string,
-    way: OpenedWay,
+    way: Way,
     authorization: string | undefined,
   ): Promise<boolean | ProxyRefusal> {
-    const { stream, hop } = way
-    const reader = new StreamReader(stream)
-    const writer = new StreamWriter(stream, BODY_QUEUE_BYTES)
-    await writer.write(
+    const { stream, hop, reader, writer } = way
+    writer.push(
       requestHead(head, {
         target: nextTarget(target, hop, path),
         authority: hostField(target),
@@ -275,13 +280,15 @@ class HttpSession {
       }),
     )
     const body = { sent: head.body.kind === 'none', failure: undefined as unknown }
-    const sending = this.#sendBody(head.body, writer).then(
-      () => (body.sent = true),
-      (error: unknown) => {
-        body.failure = error
-        stream.reset()
-      },
-    )
+    const sending = body.sent
+      ? undefined
+      : this.#sendBody(head.body, writer).then(
+          () => (body.sent = true),
+          (error: unknown) => {
+            body.failure = error
+            stream.reset()
+          },
+        )
     let answer: ResponseHead
     try {
       answer = await this.#finalHead(head, reader)
@@ -289,18 +296,12 @@ class HttpSession {
       throw body.failure ?? error
     }
     if (answer.status === 407 && takesAbsoluteForm(hop)) {
-      const canStay = await drained(answer, head.method, reader)
-      if (canStay) {
-        writer.release()
-        reader.release()
-      }
-      return { head: answer, canStay }
+      return { head: answer, canStay: await drained(answer, head.method, reader) }
     }
     if (answer.status === 101) {
       await sending
       this.#writer.release()
-      writer.release()
-      await splice(this.#reader.release(), reader.release()).closed
+      await splice(this.#reader.release(), way.release()).closed
       return false
     }
     const framing = answer.bodyFor(head.method)
@@ -308,7 +309,7 @@ class HttpSession {
     const dechunk = isOld && framing.kind === 'chunked'
     const close = !head.keepsAlive || framing.kind === 'close' || dechunk || isOld || !body.sent
     this.#answered = true
-    await this.#writer.write(responseHead(answer, { close, dechunk }))
+    this.#writer.hold(responseHead(answer, { close, dechunk }))
     await this.#relayBody(framing, reader, dechunk)
     if (!body.sent) {
       // The origin answered without waiting for the rest.
@@ -316,9 +317,9 @@ class HttpSession {
       await this.#linger()
       return false
     }
-    if (answer.keepsAlive && framing.kind !== 'close') {
-      writer.release()
-      reader.release()
+    // What an origin sends beyond its answer would be taken for the next one.
+    if (answer.keepsAlive && framing.kind !== 'close' && reader.isEmpty) {
+      way.requests++
       this.#host.keep(target, way)
     } else {
       stream.end()
@@ -331,12 +332,10 @@ class HttpSession {
   /** The head of the answer; interim ones go to the client at once. */
   async #finalHead(request: RequestHead, reader: StreamReader): Promise<ResponseHead> {
     for (;;) {
-      const head = await withDeadline(
-        this.#host.clock,
-        RESPONSE_DEADLINE_MS,
-        this.#gone.signal,
-        () => reader.head(new HeadReader(parseResponseHead)),
-      )
+      const head = await reader.head(new HeadReader(parseResponseHead), {
+        clock: this.#host.clock,
+        ms: RESPONSE_DEADLINE_MS,
+      })
       if (head === undefined) {
         throw new ProxyFailure(
           'reset',
@@ -381,13 +380,15 @@ class HttpSession {
     }
   }
 
+  /** The head is held: what is there of the body already leaves together with it. */
   async #relayBody(framing: BodyFraming, reader: StreamReader, dechunk: boolean): Promise<void> {
     const scanner = new BodyScanner(framing)
     const decoder = dechunk ? new ChunkDecoder() : undefined
     while (!scanner.done) {
+      if (reader.isEmpty) this.#writer.flush()
       const bytes = await reader.next()
       if (bytes === undefined) {
-        if (framing.kind === 'close') return
+        if (framing.kind === 'close') break
         throw new Error('the origin ended inside its body')
       }
       const length = scanner.scan(bytes, 0, bytes.length)
@@ -396,6 +397,7 @@ class HttpSession {
       reader.pushBack(bytes.subarray(length))
       await this.#writer.write(decoder ? decoder.decode(part) : part)
     }
+    this.#writer.flush()
   }
 
   async #refuse(failure: ProxyFailure, head?: RequestHead): Promise<void> {

@@ -7,11 +7,11 @@ import type { Clock, Timer } from '@netkit/core'
 import { describeHop } from './decision.ts'
 import type { Hop, ProxyTarget } from './decision.ts'
 import { UPSTREAM_IDLE, UPSTREAM_IDLE_MS, UPSTREAM_IDLE_PER_ORIGIN } from './limits.ts'
-import type { OpenedWay } from './session.ts'
+import type { Way } from './way.ts'
 
 interface IdleWay {
   readonly key: string
-  readonly way: OpenedWay
+  readonly way: Way
   readonly timer: Timer
 }
 
@@ -32,7 +32,7 @@ export class IdleWays {
   }
 
   /** Keeps a way; beyond the bounds it, or the oldest of all, is closed. */
-  keep(target: ProxyTarget, way: OpenedWay): void {
+  keep(target: ProxyTarget, way: Way): void {
     const key = keyOf(target, way.hop)
     const ways = this.#byKey.get(key) ?? []
     if (ways.length >= UPSTREAM_IDLE_PER_ORIGIN) {
@@ -49,11 +49,11 @@ export class IdleWays {
   }
 
   /** The one that was used last. */
-  take(target: ProxyTarget, hop: Hop): OpenedWay | undefined {
+  take(target: ProxyTarget, hop: Hop): Way | undefined {
     const found = this.#byKey.get(keyOf(target, hop))?.at(-1)
     if (found === undefined) return undefined
     this.#forget(found)
-    return { ...found.way, isReused: true }
+    return found.way
   }
 
   /** Closes all. */
@@ -76,7 +76,7 @@ export class IdleWays {
   }
 }
 
-function end({ stream }: OpenedWay): void {
+function end({ stream }: Way): void {
   stream.end()
   stream.reset()
 }

@@ -35,13 +35,14 @@ import { serveHttp } from './http-session.ts'
 import { IdleWays } from './idle-ways.ts'
 import { CLIENT_CONNECTIONS, CLIENT_IDLE_MS } from './limits.ts'
 import { withDeadline } from './deadline.ts'
-import type { OpenedWay, ProxyClient, SessionHost, TransparentClient } from './session.ts'
+import type { ProxyClient, SessionHost, TransparentClient } from './session.ts'
 import { serveSocks5 } from './socks5-session.ts'
 import { StreamReader } from './stream-reader.ts'
 import { routeTransparent, serveTransparent } from './transparent.ts'
 import type { TransparentRoute } from './transparent.ts'
 import { mayTryNextHop, openForRequest, openTunnel } from './upstream.ts'
 import type { UpstreamParts, WayOut } from './upstream.ts'
+import { Way } from './way.ts'
 
 /** Options of `createProxyServer`. */
 export interface ProxyServerOptions {
@@ -217,7 +218,7 @@ class HostProxy implements ProxyServer, SessionHost {
     signal?: AbortSignal,
   ): Promise<ByteStream> {
     const way = await this.openTunnel(target, origin, signal ?? new AbortController().signal)
-    return way.stream
+    return way.release()
   }
 
   get checksNames(): boolean {
@@ -278,7 +279,7 @@ class HostProxy implements ProxyServer, SessionHost {
 
   // What sessions use.
 
-  openTunnel(target: ProxyTarget, origin: FlowOrigin, signal: AbortSignal): Promise<OpenedWay> {
+  openTunnel(target: ProxyTarget, origin: FlowOrigin, signal: AbortSignal): Promise<Way> {
     return this.#open(target, signal, (hop) =>
       openTunnel(this.parts, target, hop, { origin, signal, checkNames: this.checksNames }),
     )
@@ -286,20 +287,24 @@ class HostProxy implements ProxyServer, SessionHost {
 
   openForRequest(
     target: ProxyTarget,
-    origin: FlowOrigin,
+    origin: () => FlowOrigin,
     signal: AbortSignal,
     fresh: boolean,
-  ): Promise<OpenedWay> {
+  ): Promise<Way> {
     return this.#open(
       target,
       signal,
       (hop) =>
-        openForRequest(this.parts, target, hop, { origin, signal, checkNames: this.checksNames }),
+        openForRequest(this.parts, target, hop, {
+          origin: origin(),
+          signal,
+          checkNames: this.checksNames,
+        }),
       fresh ? undefined : (hop) => this.#idle.take(target, hop),
     )
   }
 
-  keep(target: ProxyTarget, way: OpenedWay): void {
+  keep(target: ProxyTarget, way: Way): void {
     if (this.#closed) way.stream.reset()
     else this.#idle.keep(target, way)
   }
@@ -342,28 +347,31 @@ class HostProxy implements ProxyServer, SessionHost {
   }
 
   async #sniff(stream: ByteStream, client: ProxyClient): Promise<void> {
-    const reader = new StreamReader(stream)
     try {
-      const first = await withDeadline(this.clock, CLIENT_IDLE_MS, undefined, () => reader.next())
-      if (first === undefined) {
-        stream.end()
-        return
-      }
-      reader.pushBack(first)
-      reader.release()
+      const first = await this.#firstByte(stream)
       // No method begins with byte 5, and SOCKS5 with no other.
-      await (first[0] === 5 ? serveSocks5 : serveHttp)(this, stream, client)
+      if (first === undefined) stream.end()
+      else await (first === 5 ? serveSocks5 : serveHttp)(this, stream, client)
     } catch {
       stream.reset()
     }
+  }
+
+  /** The first byte, left in the stream. */
+  async #firstByte(stream: ByteStream): Promise<number | undefined> {
+    const reader = new StreamReader(stream)
+    const first = await withDeadline(this.clock, CLIENT_IDLE_MS, undefined, () => reader.next())
+    if (first !== undefined) reader.pushBack(first)
+    reader.release()
+    return first?.[0]
   }
 
   async #open(
     target: ProxyTarget,
     signal: AbortSignal,
     open: (hop: Hop) => Promise<ByteStream>,
-    reuse?: (hop: Hop) => OpenedWay | undefined,
-  ): Promise<OpenedWay> {
+    reuse?: (hop: Hop) => Way | undefined,
+  ): Promise<Way> {
     const decision = await decide(this.#sources, target, signal)
     this.#decisions++
     if (channels.decided.hasSubscribers) channels.decided.publish({ target, decision })
@@ -379,7 +387,7 @@ class HostProxy implements ProxyServer, SessionHost {
       try {
         const stream = await open(hop)
         this.#failedHops.worked(hop)
-        return { stream, hop, isReused: false }
+        return new Way(stream, hop)
       } catch (error) {
         first ??= error
         if (signal.aborted || !mayTryNextHop(error)) throw error

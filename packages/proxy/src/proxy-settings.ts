@@ -90,7 +90,7 @@ export function settingsSource(
     name,
     onChange: (run) => settings.onChange(run),
     describe: () => describeSettings(settings),
-    async decide(target, signal) {
+    decide(target, signal) {
       const { current } = settings
       const { pacUrl } = current
       const hop = hopFor(current, target)

@@ -2,9 +2,10 @@
 
 import { ipFamily, isIpEndpoint } from '@netkit/core'
 import type { ByteStream, Clock, FlowOrigin, Splice } from '@netkit/core'
-import type { Hop, ProxyTarget } from './decision.ts'
+import type { ProxyTarget } from './decision.ts'
 import type { ProxyFailure } from './failure.ts'
 import type { UpstreamParts } from './upstream.ts'
+import type { Way } from './way.ts'
 
 /** Who the client is. */
 export interface ProxyClient {
@@ -20,14 +21,6 @@ export interface ProxyClient {
 /** A client whose connection was going to an address. */
 export type TransparentClient = ProxyClient & Required<Pick<ProxyClient, 'destination'>>
 
-/** An open way and the hop it goes by. */
-export interface OpenedWay {
-  readonly stream: ByteStream
-  readonly hop: Hop
-  /** It has carried a request before, and may have been closed meanwhile. */
-  readonly isReused: boolean
-}
-
 /** What a session needs of its server. */
 export interface SessionHost {
   readonly clock: Clock
@@ -38,15 +31,15 @@ export interface SessionHost {
   readonly checksNames: boolean
   /** Whether a hello that may hide its name is refused where names are checked. */
   readonly refusesEch: boolean
-  openTunnel(target: ProxyTarget, origin: FlowOrigin, signal: AbortSignal): Promise<OpenedWay>
+  openTunnel(target: ProxyTarget, origin: FlowOrigin, signal: AbortSignal): Promise<Way>
   openForRequest(
     target: ProxyTarget,
-    origin: FlowOrigin,
+    origin: () => FlowOrigin,
     signal: AbortSignal,
     fresh: boolean,
-  ): Promise<OpenedWay>
+  ): Promise<Way>
   /** The way may serve another request. */
-  keep(target: ProxyTarget, way: OpenedWay): void
+  keep(target: ProxyTarget, way: Way): void
   /** Serves the HTTP requests in a tunnel; see `ProxyClient.only`. */
   serveInside(client: ByteStream, who: ProxyClient): Promise<void>
   /** Joins a client with its way. */

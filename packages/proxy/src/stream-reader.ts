@@ -2,15 +2,20 @@
  * A stream read on demand: heads of messages, pieces of bodies, then perhaps the stream itself for a splice.
  *
  * ```
- *   next() ─▶ read(this) ─▶ room 16 KiB ─▶ filled ─▶ piece (the caller's to keep)     nothing is read while nobody asks
+ *   next() ─▶ read(this) ─▶ room 4 KiB ─▶ filled ─▶ piece (the caller's to keep)     nothing is read while nobody asks
  * ```
  */
 
 import { Block, socketError } from '@netkit/core'
-import type { ByteStream, CloseReason, ReadTarget, Room } from '@netkit/core'
+import type { ByteStream, Clock, CloseReason, ReadTarget, Room } from '@netkit/core'
 import type { HeadReader, HttpFault } from '@netkit/core/http'
+import { deadlineError } from './deadline.ts'
 
-const PIECE_BYTES = [16 * 1024, 64 * 1024] as const
+/** Heads and short bodies; once a read has filled that, bulk. */
+const PIECE_BYTES = [4 * 1024, 64 * 1024] as const
+
+/** A head and what follows are joined up to this; more is worth a vector of its own. */
+const JOINED_BYTES = 16 * 1024
 
 /** Reads one stream. At most one call of `next` at a time. */
 export class StreamReader implements ReadTarget {
@@ -21,6 +26,8 @@ export class StreamReader implements ReadTarget {
   #back: Uint8Array | undefined
   #ended = false
   #reason: CloseReason | undefined
+  /** A deadline has passed. */
+  #late: Error | undefined
   #wake: (() => void) | undefined
   #wasFull = false
 
@@ -40,6 +47,7 @@ export class StreamReader implements ReadTarget {
       }
       if (this.#ended) return undefined
       if (this.#reason !== undefined) throw this.#failure(this.#reason)
+      if (this.#late !== undefined) throw this.#late
       await new Promise<void>((resolve) => {
         this.#wake = resolve
         this.stream.read(this)
@@ -58,8 +66,32 @@ export class StreamReader implements ReadTarget {
     } else this.#back = bytes
   }
 
-  /** The next head; a fault when there can be none, `undefined` at FIN before its first byte. */
-  async head<Head>(reader: HeadReader<Head>): Promise<Head | HttpFault | undefined> {
+  /** Nothing lies here that was read and not used. */
+  get isEmpty(): boolean {
+    return this.#back === undefined && this.#piece === undefined
+  }
+
+  /**
+   * The next head; a fault when there can be none, `undefined` at FIN before its first byte.
+   *
+   * @throws `NETKIT_PROXY_DEADLINE` when it is not there within `ms`.
+   */
+  async head<Head>(
+    reader: HeadReader<Head>,
+    { clock, ms }: { readonly clock: Clock; readonly ms: number },
+  ): Promise<Head | HttpFault | undefined> {
+    const timer = clock.after(ms, () => {
+      this.#late = deadlineError(ms)
+      this.#woken()
+    })
+    try {
+      return await this.#head(reader)
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  async #head<Head>(reader: HeadReader<Head>): Promise<Head | HttpFault | undefined> {
     for (;;) {
       const bytes = await this.next()
       if (bytes === undefined) {
@@ -102,7 +134,8 @@ export class StreamReader implements ReadTarget {
   room(): Room | undefined {
     if (this.#piece !== undefined || this.#wake === undefined) return undefined
     if (this.#room === undefined) {
-      const block = new Block(new Uint8Array(PIECE_BYTES[this.#wasFull ? 1 : 0]))
+      // Only what was filled is handed on.
+      const block = new Block(Buffer.allocUnsafeSlow(PIECE_BYTES[this.#wasFull ? 1 : 0]))
       this.#room = { block, offset: 0, length: block.length }
     }
     return this.#room
@@ -143,6 +176,7 @@ export class StreamWriter {
   readonly #limitBytes: number
   #reason: CloseReason | undefined
   #wake: () => void = () => {}
+  #held = ''
 
   constructor(stream: ByteStream, limitBytes: number) {
     this.stream = stream
@@ -153,8 +187,45 @@ export class StreamWriter {
 
   /** The bytes must not change until they are sent. @throws when the stream has closed. */
   async write(bytes: Uint8Array | string): Promise<void> {
-    const block = new Block(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
-    if (block.length > 0) this.stream.write(block, 0, block.length)
+    this.push(bytes)
+    if (this.#reason !== undefined || this.stream.queued > this.#limitBytes) await this.#drained()
+  }
+
+  /** Writes without waiting: for the short parts of a message. */
+  push(bytes: Uint8Array | string): void {
+    const held = this.#held
+    this.#held = ''
+    if (held === '') this.#send(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
+    else if (typeof bytes === 'string') this.#send(Buffer.from(held + bytes, 'latin1'))
+    else if (bytes.length > JOINED_BYTES) {
+      this.#send(Buffer.from(held, 'latin1'))
+      this.#send(bytes)
+    } else {
+      // One system call with one buffer costs less than the copy.
+      const joined = Buffer.allocUnsafeSlow(held.length + bytes.length)
+      joined.write(held, 'latin1')
+      joined.set(bytes, held.length)
+      this.#send(joined)
+    }
+  }
+
+  /** Writes a head together with what is pushed next, or at `flush`. */
+  hold(text: string): void {
+    this.flush()
+    this.#held = text
+  }
+
+  flush(): void {
+    if (this.#held !== '') this.push('')
+  }
+
+  #send(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    const block = new Block(bytes)
+    this.stream.write(block, 0, block.length)
+  }
+
+  async #drained(): Promise<void> {
     while (this.#reason === undefined && this.stream.queued > this.#limitBytes) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve

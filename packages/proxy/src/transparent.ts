@@ -107,7 +107,7 @@ export async function serveTransparent(
     }
     const origin = originOf(host, stream, client, target, claimed !== undefined)
     const way = await host.openTunnel(target, origin, gone.signal)
-    await host.join(reader.release(), way.stream).closed
+    await host.join(reader.release(), way.release()).closed
   } catch (error) {
     if (!gone.signal.aborted) host.failed(failureOf(error, target.host), target)
     stream.reset()

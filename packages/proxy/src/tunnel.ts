@@ -16,14 +16,15 @@ import type { ClientHello } from './client-hello.ts'
 import type { ProxyTarget } from './decision.ts'
 import { ProxyFailure } from './failure.ts'
 import { peekOpening } from './opening.ts'
-import type { OpenedWay, ProxyClient, SessionHost } from './session.ts'
+import type { ProxyClient, SessionHost } from './session.ts'
 import type { StreamReader } from './stream-reader.ts'
+import type { Way } from './way.ts'
 
 /** Runs a tunnel to its end. @throws ProxyFailure `name-mismatch`; the way is reset then, the client is the caller's. */
 export async function runTunnel(
   host: SessionHost,
   reader: StreamReader,
-  way: OpenedWay,
+  way: Way,
   target: ProxyTarget,
   client: ProxyClient,
 ): Promise<void> {
@@ -45,7 +46,7 @@ export async function runTunnel(
       }
     }
   }
-  await host.join(reader.release(), way.stream).closed
+  await host.join(reader.release(), way.release()).closed
 }
 
 /** @throws ProxyFailure when the hello is not for that name, or hides for which it is. */

@@ -158,7 +158,10 @@ async function connectThrough(
     await writer.write(
       `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${authorization === undefined ? '' : `Proxy-Authorization: ${authorization}\r\n`}\r\n`,
     )
-    const head = await reader.head(new HeadReader(parseResponseHead))
+    const head = await reader.head(new HeadReader(parseResponseHead), {
+      clock: parts.clock,
+      ms: CONNECT_DEADLINE_MS,
+    })
     if (head === undefined || typeof head === 'string') {
       stream.reset()
       throw new ProxyFailure(

@@ -58,7 +58,8 @@ export class HeadReader<Head> {
         from = at + 1
         this.#matched = 0
       }
-      if (this.#matched === 4) return this.#end(at + 1, this.#parse(this.#head(bytes, from, at + 1)))
+      if (this.#matched === 4)
+        return this.#end(at + 1, this.#parse(this.#head(bytes, from, at + 1)))
     }
     this.#append(bytes.subarray(from))
     this.#consumed = bytes.length
@@ -66,7 +67,8 @@ export class HeadReader<Head> {
   }
 
   #head(bytes: Uint8Array, from: number, to: number): Uint8Array {
-    if (this.#length === 0) return bytes.slice(from, to)
+    // A copy also where `bytes` is a Buffer, whose `slice` is a view: a head must not keep the memory that it was read into.
+    if (this.#length === 0) return new Uint8Array(bytes.subarray(from, to))
     this.#append(bytes.subarray(from, to))
     return this.#buffer.slice(0, this.#length)
   }
