@@ -90,11 +90,13 @@ class HttpSession {
     this.#client = client
     this.#reader = new StreamReader(stream)
     this.#writer = new StreamWriter(stream, BODY_QUEUE_BYTES)
-    void stream.closed.then(() => {
-      this.#gone.abort(new Error('the client has left'))
-      // Its request goes nowhere any more.
-      this.#way?.stream.reset()
-    })
+    void stream.closed.then(() => this.#left())
+  }
+
+  /** The client is gone: its request goes nowhere any more. */
+  #left(): void {
+    this.#gone.abort(new Error('the client has left'))
+    this.#way?.stream.reset()
   }
 
   async run(): Promise<void> {

@@ -11,6 +11,7 @@ export {
   type Credentials,
   digestAuthenticator,
 } from './authentication.ts'
+export * from './ca-bundle.ts'
 export * from './client-hello.ts'
 export * from './decision.ts'
 export { channels } from './diagnostics.ts'
