@@ -50,10 +50,11 @@ const running = competitors.filter(({ name, program }) => {
 const rounds: Map<string, Figures>[] = []
 const originFile = new URL('origin.ts', import.meta.url).pathname
 const origin = await start([process.execPath, originFile, `${ORIGIN}`], ORIGIN)
-let direct = 0
+const directs: number[] = []
 try {
-  direct = await directLatency(ORIGIN, script)
   for (let round = 1; round <= Number(values.rounds); round++) {
+    const direct = await directLatency(ORIGIN, script)
+    directs.push(direct)
     const figures = new Map<string, Figures>()
     rounds.push(figures)
     for (const competitor of running) {
@@ -63,7 +64,8 @@ try {
         const seconds = Number(values.seconds)
         // taskset has become the proxy: same process.
         const found = await measure(child.pid ?? 0, PROXY, ORIGIN, { seconds, script })
-        figures.set(name, found)
+        // Added to the origin's own of the same round.
+        figures.set(name, { ...found, latency: (found.latency ?? 0) - direct })
         process.stderr.write(`round ${round} ${name}: ${JSON.stringify(found)}\n`)
       } catch (error) {
         left.push(`${name}, round ${round}: ${String(error).split('\n')[0]}`)
@@ -77,17 +79,20 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 
+const middle = (found: readonly number[]): number | undefined =>
+  found.toSorted((a, b) => a - b)[found.length >> 1]
+
 function median(of: (figures: Figures) => number | undefined, name: string): number | undefined {
-  const found = rounds.flatMap((round) => {
-    const figures = round.get(name)
-    return figures ? (of(figures) ?? []) : []
-  })
-  return found.toSorted((a, b) => a - b)[found.length >> 1]
+  return middle(
+    rounds.flatMap((round) => {
+      const figures = round.get(name)
+      return figures ? (of(figures) ?? []) : []
+    }),
+  )
 }
 const cell = (value: number | undefined, digits: number): string =>
   value === undefined ? '–' : value.toFixed(digits)
 const rows = running.map(({ name }) => {
-  const latency = median((f) => f.latency, name)
   return [
     name,
     cell(
@@ -98,7 +103,10 @@ const rows = running.map(({ name }) => {
       median((f) => f.cpuPerRequest, name),
       1,
     ),
-    cell(latency === undefined ? undefined : latency - direct, 0),
+    cell(
+      median((f) => f.latency, name),
+      0,
+    ),
     cell(
       median((f) => f.bulk, name),
       2,
@@ -121,7 +129,7 @@ writeFileSync(
 
 ${values.rounds} interleaved rounds on ${cpus().length} × ${cpus()[0]?.model.split(' ', 2).join(' ')}, Node ${process.versions.node}; medians. Each proxy is started anew and has one core, load and origin have the other.
 CPU and memory are the proxy's own. Small requests are 1 KiB over 32 connections (wrk); added latency is the median of one connection less that of the origin
-alone (${direct.toFixed(0)} µs); bulk is 256 MB through CONNECT (curl); idle tunnels are 4500 at once. "bare relay" is \`node:http\` with undici behind and nothing else.
+alone in the same round (${(middle(directs) ?? 0).toFixed(0)} µs); bulk is 256 MB through CONNECT (curl); idle tunnels are 4500 at once. "bare relay" is \`node:http\` with undici behind and nothing else.
 
 | proxy | requests/s | CPU µs/request | added p50 µs | CONNECT GB/s | CPU s/GB | idle tunnels MiB |
 |---|---:|---:|---:|---:|---:|---:|

@@ -15,7 +15,7 @@ export interface Figures {
   /** GB/s and CPU `s/GB` through CONNECT. */
   readonly bulk?: number
   readonly cpuPerGb?: number
-  /** Median time of a request at one connection, `µs`. */
+  /** Median time of a request at one connection, `µs`; what a round keeps is what it has more than the origin alone. */
   readonly latency?: number
   /** Resident memory with the idle tunnels, `MiB`. */
   readonly idleMib?: number

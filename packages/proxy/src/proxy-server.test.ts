@@ -99,6 +99,31 @@ describe('what is forwarded', () => {
     expect(await until(client, /ok$/)).toBe(OK)
   })
 
+  test('bodies stream both ways: each piece arrives before the next one is sent', async () => {
+    const { network, dial } = await place()
+    await listenAt(network, { ip: ORIGIN, port: 80 }, async (stream) => {
+      await until(stream, /\r\n\r\n$/)
+      // The first half of the answer is out before the request is whole, and the other way round.
+      await writeAll(stream, 'HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\none!')
+      await until(stream, /^two$/)
+      await writeAll(stream, 'two!')
+    })
+    const client = await dial()
+    await writeAll(client, post('Content-Length: 3\r\n'))
+    await until(client, /one!$/)
+    await writeAll(client, 'two')
+    expect(await until(client, /two!$/)).toBe('two!')
+  })
+
+  test('an origin that sends more than its answer is not asked again on that connection', async () => {
+    const { network, proxy, dial } = await place()
+    await origin(network, `${OK}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged`)
+    const client = await dial()
+    await writeAll(client, get())
+    expect(await until(client, /ok$/)).toBe(OK)
+    expect(proxy.stats().idle).toBe(0)
+  })
+
   test('an upgrade becomes a tunnel', async () => {
     const { network, dial } = await place()
     await listenAt(network, { ip: ORIGIN, port: 80 }, async (stream) => {
