@@ -104,6 +104,26 @@ describe('fronting', () => {
     expect(heads).toEqual(['GET /1 HTTP/1.1\r\nHost: ok.example:443\r\n\r\n'])
   })
 
+  test.each(['tunnel', 'transparent'])(
+    'a request in a %s that names its target twice is 403: origins believe absolute-form',
+    async (way) => {
+      const { network, proxy, dial } = await walled()
+      const heads = await origin(network, OK, { ip: PUBLIC, port: 443 })
+      const inside = 'GET http://other.example/ HTTP/1.1\r\nHost: ok.example\r\n\r\n'
+      const destination = { ip: PUBLIC, port: 443 }
+      const guest = memoryNetwork()
+      await guest.listen(destination, (stream) =>
+        proxy.transparent(stream, { destination, names: ['ok.example'] }),
+      )
+      const answer =
+        way === 'tunnel'
+          ? await exchange(await dial(), connect('ok.example', inside))
+          : await exchange(await guest.connect(destination), Buffer.from(inside))
+      expect(answer).toMatch(/HTTP\/1.1 403 [^]*netkit-error: name-mismatch/)
+      expect(heads).toEqual([])
+    },
+  )
+
   test('an explicit request with another Host is 403', async () => {
     const { dial } = await walled()
     const request = 'GET http://ok.example/ HTTP/1.1\r\nHost: other.example\r\n\r\n'

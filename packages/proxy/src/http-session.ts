@@ -137,7 +137,9 @@ class HttpSession {
       }
       const { destination, guest, only } = this.#client
       const isForProxy = head.method === 'CONNECT' || /^[a-z][\w+.-]*:\/\//i.test(head.target)
-      if (destination !== undefined && isForProxy && only === undefined) {
+      // Where names are checked, what it asks of the other proxy would be a name that nobody checks.
+      const isOpaque = isForProxy && only === undefined && !this.#host.checksNames
+      if (destination !== undefined && isOpaque) {
         await this.#passOn(head, destination)
         return false
       }

@@ -50,6 +50,9 @@ export function hostTarget(
   client: ProxyClient,
   destination: { readonly ip: string; readonly port: number },
 ): RequestedTarget {
+  if (!/^(?:\/|\*$)/.test(head.target)) {
+    throw new ProxyFailure('name-mismatch', `The request names ${head.target} beside its Host.`)
+  }
   const written = head.field('host') ?? ''
   const { host, port } =
     written === ''
