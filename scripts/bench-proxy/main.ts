@@ -1,4 +1,4 @@
-/** Sets HTTP proxies side by side and writes docs/proxy-benchmarks.md. Needs Linux, two cores, wrk, curl, taskset, squid, tinyproxy. */
+/** Sets HTTP proxies side by side and writes docs/benchmarks-proxy.md. Needs Linux, two cores, wrk, curl, taskset, squid, tinyproxy. */
 
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
@@ -12,13 +12,13 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '2' },
     proxies: { type: 'string', default: competitors.map(({ name }) => name).join(',') },
-    out: { type: 'string', default: 'docs/proxy-benchmarks.md' },
+    out: { type: 'string', default: 'docs/benchmarks-proxy.md' },
     help: { type: 'boolean', default: false },
   },
 })
 if (values.help) {
   process.stdout.write(
-    'bench:proxy [--rounds 5] [--seconds 2] [--proxies netkit,squid,…] [--out docs/proxy-benchmarks.md]\n',
+    'bench:proxy [--rounds 5] [--seconds 2] [--proxies netkit,squid,…] [--out docs/benchmarks-proxy.md]\n',
   )
   process.exit(0)
 }
