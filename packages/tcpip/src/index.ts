@@ -6,6 +6,7 @@
 export { ENGINE_DROP_REASONS, type DropReason } from './engine/drops.ts'
 export { channels, type EventOf } from './diagnostics.ts'
 export type { LeaseEvent } from './gateway/dhcp-server.ts'
+export * from './gateway/gateway-contract.ts'
 export * from './gateway/gateway.ts'
 export type { GatewayEvent } from './gateway/gateway-events.ts'
 export * from './gateway/gateway-snapshot.ts'

@@ -3,7 +3,10 @@ import { fakeCommands } from './host-command.ts'
 import type { CommandResult } from './host-command.ts'
 import { hostPing } from './host-ping.ts'
 
-/** What the programs print, as recorded; `{}` is a program that ends without a word. */
+/**
+ * What the programs print. Constructed from the formats in the sources of iputils, busybox and BSD's ping and from Windows' known wording,
+ * not recorded on such hosts; the lab runs iputils for real. `{}` is a program that ends without a word.
+ */
 const OUTPUT: readonly (readonly [
   name: string,
   platform: NodeJS.Platform,

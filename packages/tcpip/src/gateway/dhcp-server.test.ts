@@ -1,4 +1,4 @@
-import { memoryNetwork } from '@netkit/core'
+import { ManualClock, memoryNetwork } from '@netkit/core'
 import { BROADCAST_MAC, memoryLinkPair, UdpView } from '@netkit/frames'
 import { blockOf } from '@netkit/core'
 import { describe, expect, it } from 'vitest'
@@ -107,6 +107,18 @@ describe('DHCP', () => {
     expect(gateway.leases()).toMatchObject([
       { ip: '192.168.65.3', mac: '52:54:00:12:34:56', guest: 'one', hostName: 'vm' },
     ])
+  })
+
+  it('a machine that comes back with another MAC is at the lease it was given last', async () => {
+    const clock = new ManualClock()
+    const { client, guest } = setUp({ clock })
+    expect(client.lease()).toBe(ip('192.168.65.3'))
+    await clock.advance(1000)
+    expect(client.lease(MAC + 1)).toBe(ip('192.168.65.4'))
+    expect(guest.addresses()).toEqual(['192.168.65.4', '192.168.65.3'])
+    await clock.advance(1000)
+    client.lease()
+    expect(guest.addresses()).toEqual(['192.168.65.3', '192.168.65.4'])
   })
 
   it('says what a client needs to know', () => {

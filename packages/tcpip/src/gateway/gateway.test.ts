@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { ip, RawGuest } from '../../test/raw-guest.ts'
 import { settled } from '../../test/settled.ts'
 import { createGateway } from './gateway.ts'
-import type { Gateway, GatewayOptions, Guest } from './gateway.ts'
+import type { Gateway, Guest } from './gateway-contract.ts'
+import type { GatewayOptions } from './gateway.ts'
 
 const MAC = 0x5254_0012_3456
 const OTHER_MAC = 0x5254_0012_3457
