@@ -1,4 +1,4 @@
-/** Measures test networks and writes docs/testnet-benchmarks.md. Run as `pnpm bench:testnet`. */
+/** Measures test networks and writes docs/benchmarks-testnet.md. Run as `pnpm bench:testnet`. */
 
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
@@ -234,4 +234,4 @@ ${rows.join('\n')}
 
 To measure again: \`npx --yes pnpm@12.21.0 bench:testnet\`.
 `
-writeFileSync(new URL('../../../docs/testnet-benchmarks.md', import.meta.url), page)
+writeFileSync(new URL('../../../docs/benchmarks-testnet.md', import.meta.url), page)
