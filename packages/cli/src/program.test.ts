@@ -116,7 +116,7 @@ describe('wrong options: status 2, an error that names the option, nothing start
     ['--qemu', 'not a socket'],
     ['--control', 'not a socket'],
     ['--pcap', 'EISDIR'],
-    ['--policy', 'could not be read'],
+    ['--policy', 'cannot be read'],
   ])('%s with the name of a folder, which stays as it is', async (option, message) => {
     const taken = join(folder, 'taken')
     await mkdir(taken)
