@@ -9,40 +9,19 @@
  * Prints a `VpnReport` as its last line.
  */
 
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { createGuestNetwork } from '@netkit/guestnet'
 import { frameLinkOf, linuxTools, netnsGuest } from '@netkit/guests'
 import { DIG_QUERIES, digEssence, digStatus } from '../dig.ts'
+import { onHost, openPlace, resolvConf } from './open-place.ts'
 import { HOME, HOST, OFFICE, TUNNEL, type VpnReport } from './places.ts'
-
-const run = promisify(execFile)
-const host = async (script: string): Promise<string> => (await run('bash', ['-c', script])).stdout
 
 const LATE = 'Waiting for the guest to see the change'
 
-/** Opens a place and lays a cable to it. */
-async function open(name: string, device: string, own: string, its: string): Promise<ChildProcess> {
-  const script = new URL('place.ts', import.meta.url).pathname
-  const child = spawn('unshare', ['--net', process.execPath, ...process.execArgv, script, name], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  await once(child.stdout, 'data')
-  await host(`
-    ip link add ${device} type veth peer name eth0 netns ${child.pid} &&
-    ip addr add ${own}/24 dev ${device} && ip link set ${device} up &&
-    nsenter -t ${child.pid} -n sh -c 'ip addr add ${its}/24 dev eth0 && ip link set eth0 up && ip link set lo up'`)
-  return child
-}
+const home = await openPlace('home', ['home0', HOST, HOME])
+await onHost(`ip route add default via ${HOME}`)
 
-const home = await open('home', 'home0', HOST, HOME)
-await host(`ip route add default via ${HOME}`)
-
-const resolvConf = (server: string): Promise<void> =>
-  writeFile('/etc/resolv.conf', `nameserver ${server}\n`)
 await resolvConf(HOME)
 
 await using guest = await netnsGuest()
@@ -64,7 +43,7 @@ const before = {
 }
 
 // Up: the tunnel and its DNS server.
-const office = await open('office', 'tun0', TUNNEL, OFFICE)
+const office = await openPlace('office', ['tun0', TUNNEL, OFFICE])
 const changedAt = performance.now()
 await resolvConf(OFFICE)
 while (digStatus(await digGuest('wiki.corp.test A')) !== 'NOERROR') {
@@ -76,7 +55,7 @@ const seenAfterMs = performance.now() - changedAt
 const answers: Record<string, { host: string; guest: string }> = {}
 for (const query of DIG_QUERIES) {
   answers[query] = {
-    host: digEssence(await host(`dig +tries=1 +time=5 @${OFFICE} ${query}`)),
+    host: digEssence(await onHost(`dig +tries=1 +time=5 @${OFFICE} ${query}`)),
     guest: digEssence(await digGuest(query)),
   }
 }
@@ -89,7 +68,7 @@ const up = {
 }
 
 // Down: the interface goes, and the resolver is the old one again.
-await host('ip link del tun0')
+await onHost('ip link del tun0')
 await resolvConf(HOME)
 const deadline = performance.now() + 10_000
 while (digStatus(await digGuest('wiki.corp.test A')) === 'NOERROR') {
@@ -97,7 +76,7 @@ while (digStatus(await digGuest('wiki.corp.test A')) === 'NOERROR') {
   await delay(10)
 }
 const down = {
-  host: digStatus(await host(`dig +tries=1 +time=5 @${HOME} wiki.corp.test A`)),
+  host: digStatus(await onHost(`dig +tries=1 +time=5 @${HOME} wiki.corp.test A`)),
   guest: digStatus(await digGuest('wiki.corp.test A')),
   home: await page('www.home.test'),
   longFlow: await longFlow,

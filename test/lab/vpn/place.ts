@@ -7,6 +7,7 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { hostNetwork } from '@netkit/core/node'
 import { createDnsServer, zones } from '@netkit/dns'
+import { startServices } from './services.ts'
 import { HOME, OFFICE, SLOW_LINES, SLOW_MS } from './places.ts'
 
 const utf8 = new TextEncoder()
@@ -15,7 +16,7 @@ const raw = (...bytes: readonly (number | string)[]): Uint8Array =>
     bytes.flatMap((part) => (typeof part === 'number' ? [part] : [...utf8.encode(part)])),
   )
 
-const [, , place] = process.argv
+const [, , place, folder] = process.argv
 const office = zones({ authoritative: ['.'], ttl: 60 })
   .set('wiki.corp.test', [
     { type: 'A', data: OFFICE },
@@ -34,13 +35,14 @@ const office = zones({ authoritative: ['.'], ttl: 60 })
     })),
   )
   .set('alias.corp.test', { type: 'CNAME', data: 'wiki.corp.test' })
+  .set('registry.corp.test', { type: 'A', data: OFFICE })
   // The office resolves the world as well.
   .set('www.home.test', { type: 'A', data: HOME })
+  .set('registry.home.test', { type: 'A', data: HOME })
 
-const home = zones({ authoritative: ['.'], ttl: 60 }).set('www.home.test', {
-  type: 'A',
-  data: HOME,
-})
+const home = zones({ authoritative: ['.'], ttl: 60 })
+  .set('www.home.test', { type: 'A', data: HOME })
+  .set('registry.home.test', { type: 'A', data: HOME })
 
 const dns = createDnsServer({ upstream: place === 'home' ? home : office, cache: false })
 await dns.listen(hostNetwork(), { ip: '0.0.0.0', port: 53 })
@@ -59,6 +61,7 @@ const web = createServer((request, response) => {
   }, SLOW_MS)
 }).listen(8080, '0.0.0.0')
 await once(web, 'listening')
+if (folder !== undefined) await startServices(folder)
 process.stdout.write('ready\n')
 // The place closes when whoever opened it is gone.
 process.stdin.resume()

@@ -1,0 +1,69 @@
+/** What a place has for engines: a registry, the same registry over a slow line, and two proxies, of which neither knows the other. */
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { PROXY_PORTS, REGISTRY_PORT, SLOW_REGISTRY_BYTES, SLOW_REGISTRY_PORT } from './places.ts'
+
+/** Starts them; they end with this process. */
+export async function startServices(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true })
+  const registry = join(folder, 'registry.yml')
+  writeFileSync(
+    registry,
+    `version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: ${folder}/registry } }
+http: { addr: "0.0.0.0:${REGISTRY_PORT}" }
+`,
+  )
+  const children: ChildProcess[] = [
+    spawn('docker-registry', ['serve', registry], { stdio: ['ignore', 'ignore', 'inherit'] }),
+  ]
+  for (const port of PROXY_PORTS) {
+    const file = join(folder, `proxy-${port}.conf`)
+    const log = join(folder, `proxy-${port}.log`)
+    writeFileSync(
+      file,
+      `Port ${port}\nListen 0.0.0.0\nTimeout 600\nMaxClients 100\nLogFile "${log}"\nLogLevel Connect\n`,
+    )
+    children.push(spawn('tinyproxy', ['-d', '-c', file], { stdio: 'ignore' }))
+  }
+  process.on('exit', () => {
+    for (const child of children) child.kill('SIGKILL')
+  })
+  const slow = createServer((client) => {
+    const way = connect(REGISTRY_PORT, '127.0.0.1')
+    const ended = (): void => void client.destroy()
+    pipeline(client, way).catch(ended)
+    pipeline(way, slowly(), client).catch(ended)
+  }).listen(SLOW_REGISTRY_PORT, '0.0.0.0')
+  await once(slow, 'listening')
+  for (const port of [REGISTRY_PORT, ...PROXY_PORTS]) while (!(await answers(port))) await delay(20)
+}
+
+/** So many bytes a second. */
+function slowly(): Transform {
+  return new Transform({
+    transform(bytes: Buffer, _encoding, done) {
+      setTimeout(() => done(null, bytes), (1000 * bytes.length) / SLOW_REGISTRY_BYTES)
+    },
+  })
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
