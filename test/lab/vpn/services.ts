@@ -1,18 +1,19 @@
 /** What a place has for engines: a registry, the same registry over a slow line, and two proxies, of which neither knows the other. */
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { Transform } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PROXY_PORTS, REGISTRY_PORT, SLOW_REGISTRY_BYTES, SLOW_REGISTRY_PORT } from './places.ts'
 
 /** Starts them; they end with this process. */
 export async function startServices(folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true })
+  // Its cable comes when it serves; its own loopback it needs now.
+  execFileSync('ip', ['link', 'set', 'lo', 'up'])
   const registry = join(folder, 'registry.yml')
   writeFileSync(
     registry,
@@ -37,11 +38,12 @@ http: { addr: "0.0.0.0:${REGISTRY_PORT}" }
   process.on('exit', () => {
     for (const child of children) child.kill('SIGKILL')
   })
-  const slow = createServer((client) => {
-    const way = connect(REGISTRY_PORT, '127.0.0.1')
-    const ended = (): void => void client.destroy()
-    pipeline(client, way).catch(ended)
-    pipeline(way, slowly(), client).catch(ended)
+  const slow = createServer({ allowHalfOpen: true }, (client) => {
+    const way = connect({ port: REGISTRY_PORT, host: '127.0.0.1', allowHalfOpen: true })
+    client.pipe(way)
+    way.pipe(slowly()).pipe(client)
+    way.on('error', () => client.destroy())
+    client.on('error', () => way.destroy())
   }).listen(SLOW_REGISTRY_PORT, '0.0.0.0')
   await once(slow, 'listening')
   for (const port of [REGISTRY_PORT, ...PROXY_PORTS]) while (!(await answers(port))) await delay(20)
