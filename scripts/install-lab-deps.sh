@@ -19,7 +19,7 @@ packages=(
   mmdebstrap curl e2fsprogs    # the Docker engine's tree and disk, made at their first use; asking whether it answers
   openssl                      # certificates for its API on TCP
   ca-certificates
-  docker-registry              # what an engine pulls from
+  docker-registry iptables     # what an engine pulls from; a host that forwards nothing
   squid tinyproxy-bin          # upstream proxies
   git npm openssl              # clients of proxies, and a certificate for their server
   libglib2.0-bin gsettings-desktop-schemas # GNOME's settings, without GNOME

@@ -15,13 +15,14 @@ mount --make-rprivate / &&
 mount --bind "$1/resolv.conf" /etc/resolv.conf &&
 mount --bind "$1/hosts" /etc/hosts &&
 mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf &&
-ip link set lo up && { ! command -v iptables >/dev/null || iptables -P FORWARD DROP; } &&
+ip link set lo up && iptables -P FORWARD DROP &&
 exec "$2" --conditions=netkit-source --no-warnings "$3" "$1"`
 
 async function missingProgram(): Promise<string | undefined> {
   for (const [program, debian] of [
     ['docker-registry', 'docker-registry'],
-    ['tinyproxy', 'tinyproxy-bin'],
+    ['iptables', 'iptables'],
+    ['squid', 'squid'],
   ] as const) {
     if ((await findProgram(program)) === undefined)
       return `${program} is not installed. To get it: apt-get install ${debian}`

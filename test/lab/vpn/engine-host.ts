@@ -110,7 +110,8 @@ const proxyOf = (port: number): Promise<void> =>
 const seenBy = async (port: number): Promise<number> =>
   (await readFile(join(folder, 'home', `proxy-${port}.log`), 'utf8'))
     .split('\n')
-    .filter((line) => line.includes('Request (')).length
+    // Connections without a request are logged as well.
+    .filter((line) => / (?:GET|HEAD) http:/.test(line)).length
 const [first, second] = PROXY_PORTS
 const follow = async (port: number): Promise<void> => {
   await proxyOf(port)
@@ -131,6 +132,7 @@ const running = {
     `FROM ${ENGINE_IMAGE}\nRUN wget -qO /slow http://www.home.test:8080/slow && tail -n 1 /slow | grep end && wget -qO- http://www.home.test:8080/ | grep home\n`,
   ),
 }
+// squid writes a line when a request has ended: the pull is past its manifest then, and both are in a download.
 while ((await seenBy(first)) < 3) await delay(50)
 const seenBefore = [await seenBy(first), await seenBy(second)]
 await follow(second)

@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { Transform } from 'node:stream'
@@ -26,14 +26,28 @@ http: { addr: "0.0.0.0:${REGISTRY_PORT}" }
   const children: ChildProcess[] = [
     spawn('docker-registry', ['serve', registry], { stdio: ['ignore', 'ignore', 'inherit'] }),
   ]
+  // squid logs and runs as a user of its own.
+  chmodSync(folder, 0o777)
   for (const port of PROXY_PORTS) {
     const file = join(folder, `proxy-${port}.conf`)
-    const log = join(folder, `proxy-${port}.log`)
+    // Not tinyproxy: of an `Accept` in several lines, as docker writes it, it passes on the first.
     writeFileSync(
       file,
-      `Port ${port}\nListen 0.0.0.0\nTimeout 600\nMaxClients 100\nLogFile "${log}"\nLogLevel Connect\n`,
+      `http_port 0.0.0.0:${port}
+http_access allow all
+cache deny all
+memory_cache_shared off
+access_log stdio:${folder}/proxy-${port}.log
+cache_log ${folder}/proxy-${port}-cache.log
+pid_filename none
+coredump_dir ${folder}
+dns_nameservers 127.0.0.1
+visible_hostname proxy.home.test
+shutdown_lifetime 0 seconds
+max_filedescriptors 1024
+`,
     )
-    children.push(spawn('tinyproxy', ['-d', '-c', file], { stdio: 'ignore' }))
+    children.push(spawn('squid', ['-N', '-f', file], { stdio: 'ignore' }))
   }
   process.on('exit', () => {
     for (const child of children) child.kill('SIGKILL')
