@@ -17,11 +17,10 @@ packages=(
   musl-tools hey               # the resolvers of another C library, and of Go
   dnsperf                      # load for the resolver's benchmark
   mmdebstrap curl e2fsprogs    # the Docker engine's tree and disk, made at their first use; asking whether it answers
-  openssl                      # certificates for its API on TCP
   ca-certificates
   docker-registry iptables     # what an engine pulls from; a host that forwards nothing
   squid tinyproxy-bin          # upstream proxies
-  git npm openssl              # clients of proxies, and a certificate for their server
+  git openssl                  # a client of proxies (npm is there, with the Node that started this); certificates for servers in the lab
   libglib2.0-bin gsettings-desktop-schemas # GNOME's settings, without GNOME
   passt slirp4netns iperf3 socat # other stacks, and loads, for the comparison
   chromium                     # the live page; the example with a guest in a page
