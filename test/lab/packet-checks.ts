@@ -6,6 +6,9 @@ const TSHARK_TIMEOUT_MS = 180_000
 
 const COLUMNS = ['frame.number', '_ws.col.Source', '_ws.col.Destination', '_ws.col.Info'] as const
 
+/** A number that the OS chose may be the port of some protocol, which tshark would then look for in the bytes of an echo. */
+const PLAIN_PAYLOAD = ['tcp', 'udp'].flatMap((over) => ['-d', `${over}.port==32768-60999,data`])
+
 /** One line per frame that the filter finds, with tab-separated fields. */
 async function find(
   path: string,
@@ -13,7 +16,7 @@ async function find(
   fields: readonly string[],
   preferences: readonly string[],
 ): Promise<string[]> {
-  const args = ['-n', '-r', path, '-Y', filter, '-T', 'fields']
+  const args = ['-n', '-r', path, '-Y', filter, '-T', 'fields', ...PLAIN_PAYLOAD]
     .concat(fields.flatMap((field) => ['-e', field]))
     .concat(preferences.flatMap((preference) => ['-o', preference]))
   const { code, stdout, stderr } = await runCommand('tshark', args, {

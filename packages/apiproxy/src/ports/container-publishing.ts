@@ -125,6 +125,24 @@ export class ContainerPublishing {
 
   /** Something ended or changed: what is no longer bound is given back before the client is told. */
   afterwards(which: WhichContainer): Inspection {
+    return this.#followed(which, (id) => this.sync(id))
+  }
+
+  /**
+   * A container is removed: once the engine has said so it is not asked about it again, which podman now and then answers with an
+   * internal error.
+   */
+  removal(name: string): Inspection {
+    return this.#followed(
+      () => name,
+      (id, status) => (status < 400 ? this.#release(id) : this.sync(id)),
+    )
+  }
+
+  #followed(
+    which: WhichContainer,
+    follow: (id: string, status: number) => Promise<void>,
+  ): Inspection {
     let id: string | undefined
     return {
       before: async ({ body, signal }) => {
@@ -133,10 +151,20 @@ export class ContainerPublishing {
         if (name !== undefined) id = (await this.#container(name, signal))?.id
         return undefined
       },
-      after: async () => {
-        if (id !== undefined) await this.sync(id).catch(() => {})
+      after: async ({ status }) => {
+        if (id !== undefined) await follow(id, status).catch(() => {})
         return undefined
       },
+    }
+  }
+
+  async #release(id: string): Promise<void> {
+    const { publications } = this.#parts
+    const endTurn = await publications.turn(id)
+    try {
+      await publications.keepOnly(id, [])
+    } finally {
+      endTurn()
     }
   }
 

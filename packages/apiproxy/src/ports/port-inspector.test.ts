@@ -132,6 +132,15 @@ describe('a start through the proxy', () => {
     expect(await it.ask('DELETE /containers/web?force=1')).toBe('204 ')
     expect(it.publisher.book.size).toBe(0)
   })
+
+  test('what was removed is given back, and the engine is not asked whether it is gone', async () => {
+    await using it = await portRig((engine) => engine.add('web', WEB))
+    await it.ask('POST /containers/web/start')
+    expect(it.publisher.book.size).toBe(1)
+    it.engine.failsAfterRemoval = true
+    expect(await it.ask('DELETE /containers/web')).toBe('204 ')
+    expect(it.publisher.book.size).toBe(0)
+  })
 })
 
 describe('what happens without the proxy', () => {

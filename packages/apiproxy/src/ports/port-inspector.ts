@@ -96,7 +96,7 @@ class RunningPortInspector implements PortInspector {
     if (method === 'GET') return portAnswers.test(path) ? this.#containers.answer() : undefined
     if (method !== 'DELETE') return undefined
     const removed = container.exec(path)?.[1]
-    if (removed !== undefined) return this.#containers.afterwards(() => removed)
+    if (removed !== undefined) return this.#containers.removal(removed)
     const removedService = service.exec(path)?.[1]
     return removedService === undefined ? undefined : this.#services.removal(removedService)
   }

@@ -33,6 +33,8 @@ export class ScriptedEngine {
   readonly calls: string[] = []
   /** Inspects are answered 500. */
   inspectFails = false
+  /** So they are after a removal, as podman's now and then. */
+  failsAfterRemoval = false
   /** The next start fails with this. */
   failure: string | undefined
   /** The number the engine takes where it may choose. */
@@ -116,8 +118,10 @@ export class ScriptedEngine {
     if (path.startsWith('/networks/')) return { status: 200 }
     if (container === undefined)
       return { status: 404, json: { message: `No such container: ${id}` } }
-    if (method === 'DELETE') this.containers.delete(id)
-    else if (this.failure !== undefined && verb === 'start')
+    if (method === 'DELETE') {
+      this.containers.delete(id)
+      this.inspectFails = this.failsAfterRemoval
+    } else if (this.failure !== undefined && verb === 'start')
       return { status: 500, json: { message: this.failure } }
     else container.running = verb !== 'stop' && verb !== 'kill'
     return { status: 204 }
