@@ -150,25 +150,31 @@ const results = await Promise.all(running)
 await sampling
 const ranMs = performance.now() - started
 
-/** Waits until nothing is open that was not. */
-async function settled(reference: ReadonlyMap<string, number>): Promise<string> {
+/** Where flows through the host's sockets lead now. */
+const openFlows = (): readonly string[] =>
+  network.snapshot().egress.flows.map(({ flow }) => JSON.stringify(flow.to))
+
+/** Waits until nothing is open that was not: a flow is forgotten a turn after its descriptor is closed. */
+async function settled(
+  reference: ReadonlyMap<string, number>,
+): Promise<{ readonly descriptors: string; readonly flows: readonly string[] }> {
   const deadline = performance.now() + SETTLE_MS
   for (;;) {
-    const more = moreThan(reference)
-    if (more === '' || performance.now() > deadline) return more
+    const [descriptors, flows] = [moreThan(reference), openFlows()]
+    if ((descriptors === '' && flows.length === 0) || performance.now() > deadline)
+      return { descriptors, flows }
     await delay(200)
   }
 }
 // What a guest without power leaves behind lasts until it is detached: nobody is left who could end it.
 network.guests.get('vm')?.detach()
 say('the loads have ended; waiting until everything is as it was')
-const openAfter = await settled(before)
-const flowsAfter = network.snapshot().egress.flows.map(({ flow }) => JSON.stringify(flow.to))
+const after = await settled(before)
 
 await engine?.close()
 await network.close()
 await vm.close()
-const openAtTheEnd = await settled(atTheStart)
+const atTheEnd = await settled(atTheStart)
 await tunnel.close()
 outside.stdin?.end()
 await rm(folder, { recursive: true, force: true })
@@ -178,8 +184,8 @@ const { text, isGood } = soakReport({
   results,
   faults: schedule.times,
   samples,
-  openAfter,
-  flowsAfter,
-  openAtTheEnd,
+  openAfter: after.descriptors,
+  flowsAfter: after.flows,
+  openAtTheEnd: atTheEnd.descriptors,
 })
 process.stdout.write(`${text}\n`, () => process.exit(isGood ? 0 : 1))
